@@ -1,0 +1,37 @@
+"""Where tvmops keeps things. Every directory can be moved by one environment variable."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import platformdirs
+
+
+def project_root() -> Path:
+    """The checkout that holds playbooks/, stacks/ and sweeps/ (the folder above this package)."""
+    return Path(__file__).resolve().parent.parent
+
+
+def state_dir() -> Path:
+    """Run records, facts, results and reports of the project in the working directory ($TVMOPS_STATE)."""
+    return Path(os.environ.get("TVMOPS_STATE", ".tvmops")).absolute()
+
+
+def cache_dir() -> Path:
+    """What can be made again: base images, wheels, environments, bundles ($TVMOPS_CACHE)."""
+    return Path(os.environ.get("TVMOPS_CACHE") or platformdirs.user_cache_path("tvmops"))
+
+
+def lab_dir() -> Path:
+    """State of the virtual boards, one folder per lab id ($TVMOPS_LAB_DIR)."""
+    return Path(os.environ.get("TVMOPS_LAB_DIR") or platformdirs.user_state_path("tvmops") / "lab")
+
+
+def find_project_file(name: str) -> Path:
+    """`name` as given, else the same path inside the checkout; the result may not exist."""
+    given = Path(name).expanduser()
+    if given.exists() or given.is_absolute():
+        return given
+    shipped = project_root() / name
+    return shipped if shipped.exists() else given
