@@ -1,0 +1,5 @@
+"""`python -m tvmops` is `tvmops`."""
+
+from tvmops.cli.program import main
+
+main()

@@ -1,0 +1,76 @@
+"""What every command shares: errors become one message and an exit code; options find their inventory."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import invoke
+from invoke.exceptions import Exit
+
+from tvmops.errors import ConfigError, TvmopsError
+from tvmops.paths import find_project_file, lab_dir
+
+if TYPE_CHECKING:
+    from tvmops.inventory.model import Host, Inventory
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+INVENTORY_HELP = "inventory file, folder or program; 'lab' for the virtual boards (default: inventory/hosts.yml)"
+HOST_HELP = "host pattern as in Ansible: a name, group, glob, 'boards:!pynq'"
+
+
+def command(**options: Any) -> Callable[[Function], invoke.Task[Function]]:
+    """An Invoke task whose TvmopsErrors end as one message and their exit code, never as a traceback."""
+
+    def wrap(function: Function) -> invoke.Task[Function]:
+        @functools.wraps(function)
+        def guarded(*args: Any, **kwargs: Any) -> Any:
+            try:
+                return function(*args, **kwargs)
+            except TvmopsError as error:
+                raise Exit(f"tvmops: {error}", code=error.exit_code) from error
+            except KeyboardInterrupt as error:
+                raise Exit("tvmops: interrupted", code=130) from error
+            except BrokenPipeError as error:
+                # The reader (head, less) has gone: what was asked for was shown.
+                os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+                raise Exit(code=0) from error
+
+        return invoke.task(guarded, **options)  # type: ignore[no-any-return]
+
+    return wrap
+
+
+def inventory_source(name: str | None) -> Path:
+    """The path that `--inventory NAME` means. Raises ConfigError when there is nothing there."""
+    name = name or os.environ.get("TVMOPS_INVENTORY") or "inventory/hosts.yml"
+    if name == "lab" or name.startswith("lab:"):
+        path = lab_dir() / (name.partition(":")[2] or "lab") / "inventory.yml"
+        if not path.exists():
+            raise ConfigError(f"--inventory {name}: that lab is not up", "start it: tvmops lab.up --boards 2")
+        return path
+    path = find_project_file(name)
+    if not path.exists():
+        raise ConfigError(
+            f"--inventory {name}: no such file or folder",
+            "name an inventory with --inventory, or run in a folder that has inventory/hosts.yml",
+        )
+    return path
+
+
+def load(inventory: str | None = None, playbook_dir: Path | None = None) -> Inventory:
+    """The inventory that `--inventory NAME` means, with group_vars and host_vars merged."""
+    from tvmops.inventory import load_inventory
+
+    return load_inventory([inventory_source(inventory)], playbook_dir=playbook_dir)
+
+
+def select(inventory: Inventory, pattern: str | None, limit: str | None = None) -> list[Host]:
+    """The hosts of `--host PATTERN`. Raises ConfigError naming what matched nothing."""
+    if not pattern:
+        raise ConfigError("--host is missing", f"name a host or group: {', '.join(sorted(inventory.groups)[:8])}")
+    return inventory.select(pattern, limit)
