@@ -35,7 +35,7 @@ class HostUnreachable(TvmopsError):
 
 
 class ConfigError(TvmopsError):
-    """What the user wrote (inventory, playbook, stack, sweep, option) cannot be used. Message starts with file:line:column."""
+    """What the user wrote (inventory, playbook, stack, sweep, option) cannot be used; starts with file:line:column."""
 
     exit_code = 5
 

@@ -149,7 +149,9 @@ def _construct_map(loader: Any, node: yaml.MappingNode, name: str, here: Positio
         if not isinstance(key_node, yaml.ScalarNode):
             raise ConfigError(f"{at}: YAML: a key must be plain text", "quote values that begin with '{{'")
         if key in result and not merged:
-            raise ConfigError(f"{at}: '{key}' is given twice (first at line {result.keys_at[key].line})", "keep one of them")
+            raise ConfigError(
+                f"{at}: '{key}' is given twice (first at line {result.keys_at[key].line})", "keep one of them"
+            )
         result[key] = _construct(loader, value_node, name)
         result.keys_at[key] = at
         result.values_at[key] = Position(name, value_node.start_mark.line + 1, value_node.start_mark.column + 1)

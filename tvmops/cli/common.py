@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import invoke
 from invoke.exceptions import Exit
+from invoke.tasks import task
 
 from tvmops.errors import ConfigError, TvmopsError
 from tvmops.paths import find_project_file, lab_dir
@@ -23,10 +23,10 @@ INVENTORY_HELP = "inventory file, folder or program; 'lab' for the virtual board
 HOST_HELP = "host pattern as in Ansible: a name, group, glob, 'boards:!pynq'"
 
 
-def command(**options: Any) -> Callable[[Function], invoke.Task[Function]]:
+def command(**options: Any) -> Callable[[Function], Any]:
     """An Invoke task whose TvmopsErrors end as one message and their exit code, never as a traceback."""
 
-    def wrap(function: Function) -> invoke.Task[Function]:
+    def wrap(function: Function) -> Any:
         @functools.wraps(function)
         def guarded(*args: Any, **kwargs: Any) -> Any:
             try:
@@ -40,7 +40,7 @@ def command(**options: Any) -> Callable[[Function], invoke.Task[Function]]:
                 os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
                 raise Exit(code=0) from error
 
-        return invoke.task(guarded, **options)  # type: ignore[no-any-return]
+        return task(guarded, **options)
 
     return wrap
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib
 
-from invoke import Collection, Program
+from invoke.collection import Collection
+from invoke.program import Program
 
 import tvmops
 
@@ -41,9 +42,7 @@ class _TvmopsProgram(Program):
     """Invoke's program with this project's name in its help."""
 
     def __init__(self) -> None:
-        super().__init__(
-            name="tvmops", binary="tvmops", namespace=build_namespace(), version=tvmops.__version__
-        )
+        super().__init__(name="tvmops", binary="tvmops", namespace=build_namespace(), version=tvmops.__version__)
 
 
 def main() -> None:
