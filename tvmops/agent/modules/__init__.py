@@ -1,0 +1,65 @@
+"""The modules: one file each. MODULES says which names a playbook may use and which file answers to them."""
+
+import importlib
+
+# Every accepted name -> the Python module in this package. A module with RUNS_ON = "controller" is only
+# described here (its SPEC); the playbook engine carries it out.
+MODULES = {
+    "apt": "apt",
+    "ansible.builtin.apt": "apt",
+    "assert": "assert_",
+    "ansible.builtin.assert": "assert_",
+    "command": "command",
+    "ansible.builtin.command": "command",
+    "conditions": "conditions",
+    "copy": "copy",
+    "ansible.builtin.copy": "copy",
+    "debug": "debug",
+    "ansible.builtin.debug": "debug",
+    "fail": "fail",
+    "ansible.builtin.fail": "fail",
+    "file": "file",
+    "ansible.builtin.file": "file",
+    "get_url": "get_url",
+    "ansible.builtin.get_url": "get_url",
+    "group": "group",
+    "ansible.builtin.group": "group",
+    "lineinfile": "lineinfile",
+    "ansible.builtin.lineinfile": "lineinfile",
+    "package": "package",
+    "ansible.builtin.package": "package",
+    "pip": "pip",
+    "ansible.builtin.pip": "pip",
+    "service": "service",
+    "ansible.builtin.service": "service",
+    "set_fact": "set_fact",
+    "ansible.builtin.set_fact": "set_fact",
+    "setup": "setup",
+    "ansible.builtin.setup": "setup",
+    "shell": "shell",
+    "ansible.builtin.shell": "shell",
+    "stat": "stat",
+    "ansible.builtin.stat": "stat",
+    "systemd": "systemd_service",
+    "ansible.builtin.systemd": "systemd_service",
+    "systemd_service": "systemd_service",
+    "ansible.builtin.systemd_service": "systemd_service",
+    "template": "template",
+    "ansible.builtin.template": "template",
+    "unarchive": "unarchive",
+    "ansible.builtin.unarchive": "unarchive",
+    "user": "user",
+    "ansible.builtin.user": "user",
+    "wait_for": "wait_for",
+    "ansible.builtin.wait_for": "wait_for",
+}
+
+
+def load(name):
+    """The Python module for an accepted name. Raises KeyError for any other name."""
+    return importlib.import_module("." + MODULES[name], __name__)
+
+
+def runs_on_controller(name):
+    """True for modules that the playbook engine carries out itself (debug, assert, fail, set_fact)."""
+    return getattr(load(name), "RUNS_ON", "board") == "controller"
