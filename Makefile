@@ -1,0 +1,48 @@
+# make demo: set everything up and show the whole thing at work.   make test: set everything up and run all checks.
+# DEMO_ARM=1 make demo adds an emulated arm64 board.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ROOT := $(shell id -u | grep -qx 0 && echo yes)
+
+.PHONY: demo test check unit integration lab-tests clean
+
+demo: $(VENV)/.demo
+	@tools/system-packages.sh base $(if $(ROOT),lab $(if $(DEMO_ARM),arm))
+	@$(BIN)/tvmops demo $(if $(DEMO_ARM),--arm)
+
+test: check unit integration lab-tests
+
+check: $(VENV)/.dev
+	@tools/system-packages.sh base lab arm test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/vermin -q -t=3.5- --no-tips --violations tvmops/agent
+	$(BIN)/vermin -q -t=3.8- --no-tips --violations --no-parse-comments --eval-annotations tvmops/worker
+
+unit: $(VENV)/.dev
+	$(BIN)/pytest tests/unit -n 2 -q
+
+integration: $(VENV)/.dev
+	$(BIN)/pytest tests/integration
+
+lab-tests: $(VENV)/.dev
+	$(BIN)/pytest tests/lab
+
+$(VENV)/bin/python:
+	@tools/system-packages.sh base
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "tvmops needs Python 3.10 or newer: make PYTHON=/path/to/python3.11 ...")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/pip install -q -e '.[report,lab]'
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/pip install -q -e '.[dev]'
+	@touch $@ $(VENV)/.demo
+
+clean:
+	rm -rf $(VENV) .tvmops build dist *.egg-info
