@@ -55,14 +55,16 @@ def shell_script(host: str, v: Mapping[str, Any]) -> str:
         dest, digest = quote(item["dest"]), hashlib.sha1(content, usedforsecurity=False).hexdigest()
         text = base64.encodebytes(content).decode()
         lines.append(
-            f'if [ "$(sha1sum {dest} 2>/dev/null | cut -c1-40)$(stat -c %a {dest} 2>/dev/null)" != {digest}{mode(item)} ];'
-            f" then base64 -d > {dest}.t <<E && chmod {mode(item)} {dest}.t && mv {dest}.t {dest} && ch\n{text}E\nfi"
+            f'if [ "$(sha1sum {dest} 2>/dev/null | cut -c1-40)$(stat -c %a {dest} 2>/dev/null)" !='
+            f" {digest}{mode(item)} ]; then base64 -d > {dest}.t <<E"
+            f" && chmod {mode(item)} {dest}.t && mv {dest}.t {dest} && ch\n{text}E\nfi"
         )
 
     for item in v["dirs"]:
         path = quote(item["path"])
         lines.append(
-            f'[ "$(stat -c %a {path} 2>/dev/null)" = {mode(item)} ] || {{ mkdir -p {path}; chmod {mode(item)} {path}; ch; }}'
+            f'[ "$(stat -c %a {path} 2>/dev/null)" = {mode(item)} ] ||'
+            f" {{ mkdir -p {path}; chmod {mode(item)} {path}; ch; }}"
         )
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(WORKLOAD / "templates"), trim_blocks=True, keep_trailing_newline=True
@@ -87,7 +89,8 @@ def shell_script(host: str, v: Mapping[str, Any]) -> str:
         )
     lines.append(f"getent group {v['group']} >/dev/null || {{ groupadd -r {v['group']}; ch; }}")
     lines.append(
-        f"getent passwd {v['user']} >/dev/null || {{ useradd -r -M -g {v['group']} -s /usr/sbin/nologin {v['user']}; ch; }}"
+        f"getent passwd {v['user']} >/dev/null ||"
+        f" {{ useradd -r -M -g {v['group']} -s /usr/sbin/nologin {v['user']}; ch; }}"
     )
     put(v["notice"]["content"].encode(), v["notice"])
     put((WORKLOAD / v["blob"]["src"]).read_bytes(), v["blob"])
@@ -175,8 +178,8 @@ class Fleet:
         self.each(
             lambda _: (
                 f"echo 'deb {mirror} bookworm main' > /etc/apt/sources.list; rm -f /etc/apt/sources.list.d/*;"
-                " apt-get update -q >/dev/null && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends"
-                " python3 python3-apt ca-certificates sudo >/dev/null; echo done"
+                " apt-get update -q >/dev/null && DEBIAN_FRONTEND=noninteractive apt-get install -y -q"
+                " --no-install-recommends python3 python3-apt ca-certificates sudo >/dev/null; echo done"
             )
         )
 

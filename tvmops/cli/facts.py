@@ -1,0 +1,67 @@
+"""The command `facts`: what boards say about themselves."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+from tvmops.cli.common import HOST_HELP, INVENTORY_HELP, command, load, select
+from tvmops.errors import TvmopsError
+
+SHOWN = (
+    ("distribution", ("ansible_distribution", "ansible_distribution_version", "ansible_distribution_release")),
+    ("kernel", ("ansible_kernel",)),
+    ("architecture", ("ansible_machine", "ansible_userspace_architecture", "tvmops_abi")),
+    ("board", ("tvmops_device_tree_model", "ansible_product_name")),
+    ("processors", ("ansible_processor_vcpus",)),
+    ("memory, MB", ("ansible_memtotal_mb", "ansible_swaptotal_mb")),
+    ("glibc", ("tvmops_glibc",)),
+    ("libstdc++", ("tvmops_libstdcxx",)),
+    ("Python", ("ansible_python_version", "tvmops_pythons")),
+    ("init", ("ansible_service_mgr",)),
+    ("L4T, JetPack", ("tvmops_l4t", "tvmops_jetpack")),
+    ("CUDA", ("tvmops_cuda",)),
+    ("OpenCL", ("tvmops_opencl_icds",)),
+    ("CPU", ("tvmops_cpu",)),
+)
+
+
+@command(
+    help={
+        "inventory": INVENTORY_HELP,
+        "host": HOST_HELP,
+        "json_": "all facts as one JSON object",
+        "refresh": "ask the boards even when their facts are known and younger than an hour",
+    }
+)
+def facts(ctx: Any, host: str, inventory: str | None = None, json_: bool = False, refresh: bool = False) -> None:
+    """Facts of hosts: architecture, distribution, libraries, CPU, memory, Python, accelerators."""
+    from tvmops.fleet.facts import known_or_gathered
+
+    gathered = known_or_gathered(select(load(inventory), host), max_age=-1.0 if refresh else 3600.0)
+    good = {name: found for name, found in gathered.items() if isinstance(found, dict)}
+    if json_:
+        print(json.dumps(good, indent=1, default=str))
+    else:
+        for name, found in good.items():
+            print(name)
+            print("\n".join(_rows(found)))
+    errors = [found for found in gathered.values() if isinstance(found, TvmopsError)]
+    for error in errors[1:]:
+        print(f"tvmops: {error}", file=sys.stderr)
+    if errors:
+        raise errors[0]
+
+
+def _rows(found: dict[str, Any]) -> list[str]:
+    rows = []
+    for label, names in SHOWN:
+        values = [found[name] for name in names if found.get(name) not in (None, "", [], {})]
+        if values:
+            text = "  ".join(value if isinstance(value, str) else json.dumps(value) for value in values)
+            rows.append(f"  {label:<14} {text}")
+    return rows
+
+
+COMMANDS = [facts]
