@@ -103,8 +103,11 @@ def parse_yaml(text: str, name: str) -> Any:
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
         problem = error.problem or error.context or "not valid YAML"
         raise ConfigError(f"{Position(name, line, column)}: YAML: {problem}", _yaml_hint(problem)) from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{name}:1:1: YAML: {error}") from error
+    except yaml.reader.ReaderError as error:
+        before = text[: error.position]
+        place = Position(name, before.count("\n") + 1, error.position - before.rfind("\n"))
+        hint = "remove it, or write it as an escape in a quoted value"
+        raise ConfigError(f"{place}: YAML: a control character is not allowed here", hint) from error
 
 
 def _yaml_hint(problem: str) -> str:

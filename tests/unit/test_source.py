@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 from tvmops.errors import ConfigError, ConfigErrors
 from tvmops.source import Position, Problems, did_you_mean, load_yaml, parse_yaml
 
+# Control characters are refused by YAML itself; json.dumps would not escape all of them.
+WORDS = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=10)
 JSON_LIKE = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(max_size=10),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=6), inner, max_size=4),
+    st.none() | st.booleans() | st.integers() | WORDS,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(WORDS, inner, max_size=4),
     max_leaves=12,
 )
 
@@ -57,6 +59,7 @@ def test_anchors_and_merge_keys() -> None:
         ("a: 2021-13-45\n", "f.yml:1:4: YAML:"),
         ("a: [1\n", "f.yml:2:1: YAML:"),
         ("--- 1\n--- 2\n", "f.yml:2:1: YAML:"),
+        ("a: 1\nb: x\x07\n", "f.yml:2:5: YAML: a control character"),
     ],
 )
 def test_faults_name_their_place(text: str, expected: str) -> None:
