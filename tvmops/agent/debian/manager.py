@@ -1,0 +1,170 @@
+"""One task's use of apt-get: queries, simulation, locks, update, and runs that end with a clear message."""
+
+import os
+import time
+
+from ..context import ModuleError
+from . import cache, faults, locks, packages, program
+
+UPDATES = "/var/lib/dpkg/updates"
+UPDATE_DEADLINE = 1800  # seconds for fetching all package lists
+QUERY_DEADLINE = 120  # seconds for programs that only read
+
+
+class Apt:
+    """apt-get and dpkg with one task's options."""
+
+    def __init__(self, ctx, args):
+        self.ctx = ctx
+        self.args = args
+        self.environment = program.environment(ctx.environment)
+        self.native = _native_architecture()
+        self.unknown = ""  # why the simulation could not be had, in check mode before a first update
+
+    def query(self, names):
+        """What dpkg knows of these names; of all packages when there are none."""
+        argv = ["dpkg-query", "-W", "-f=" + packages.QUERY_FORMAT, "--"] + list(names)
+        rc, stdout, stderr = self.ctx.run(argv, timeout=QUERY_DEADLINE, env={"LC_ALL": "C"})
+        if rc not in (0, 1):
+            raise ModuleError("dpkg's database cannot be read: %s" % stderr.strip(), rc=rc, stderr=stderr)
+        return packages.parse_dpkg_query(stdout)
+
+    def at_least(self, version, other):
+        """True when Debian version `version` is `other` or newer."""
+        return self.ctx.run(["dpkg", "--compare-versions", version, "ge", other], timeout=QUERY_DEADLINE)[0] == 0
+
+    def require_root(self, purpose):
+        """Raise ModuleError when the task's user is not root."""
+        if os.geteuid() != 0:
+            raise ModuleError("only root can %s: add `become: true` to the task or play" % purpose)
+
+    def finish_interrupted(self, installed, wanted):
+        """Run `dpkg --configure -a` when an earlier run was cut off in the middle."""
+        names = {one.name for one in wanted}
+        broken = [one.name for one in installed if one.broken and one.name in names]
+        if (broken or has_unfinished_updates()) and not self.ctx.check:
+            self.configure()
+
+    def configure(self):
+        """Let dpkg finish what it has unpacked."""
+        self.require_root("let dpkg finish an interrupted run")
+        self._wait_for_locks()
+        self.ctx.progress("dpkg was interrupted earlier: dpkg --configure -a")
+        argv = ["dpkg", "--force-confdef", "--force-confold", "--configure", "-a"]
+        done = program.run(argv, self.environment, self.ctx.progress, status=False)
+        if done.rc != 0:
+            self._fail("dpkg was interrupted earlier and `dpkg --configure -a` cannot finish it: ", argv, done)
+
+    def simulate(self, command, needed):
+        """What apt-get prints when it only pretends. In check mode an update still to come excuses unknown packages."""
+        argv = ["apt-get", "-s", "-y", "-o", "Debug::NoLocking=1"] + self._options() + list(command)
+        done = program.run(argv, self.environment, self.ctx.progress, deadline=600)
+        if done.rc == 0:
+            return done.stdout
+        if faults.is_interrupted(done.output) and not self.ctx.check:
+            self.configure()
+            done = program.run(argv, self.environment, self.ctx.progress, deadline=600)
+            if done.rc == 0:
+                return done.stdout
+        if self.ctx.check and self.args["update_cache"] and faults.missing_packages(done.output):
+            names = ", ".join(one.text for one in needed)
+            self.unknown = "the lists on the board do not have %s; they would be updated first" % names
+            return ""
+        self._fail("", argv, done)
+        return ""
+
+    def run(self, command):
+        """Run apt-get for real and return its Outcome. Raises ModuleError when it fails or the locks stay held."""
+        argv = ["apt-get", "-y"] + self._options() + list(command)
+        deadline = time.time() + self.args["lock_timeout"]
+        repaired = False
+        while True:
+            self._wait_for_locks(deadline)
+            done = program.run(argv, self.environment, self.ctx.progress)
+            if done.rc == 0:
+                return done
+            if faults.is_lock_fault(done.output) and time.time() < deadline:
+                continue  # somebody was quicker between the look at the locks and apt-get
+            if faults.is_interrupted(done.output) and not repaired:
+                repaired = True
+                self.configure()
+                continue
+            self._fail("", argv, done)
+
+    def update(self, attempts):
+        """Fetch the package lists, `attempts` times at most. Raises ModuleError that names the mirror."""
+        argv = ["apt-get"] + program.NETWORK_OPTIONS + ["update"]
+        deadline = time.time() + self.args["lock_timeout"]
+        while True:
+            self._wait_for_locks(deadline)
+            done = program.run(argv, self.environment, self.ctx.progress, deadline=UPDATE_DEADLINE)
+            # apt-get ends with 0 although a mirror failed, when older lists can stand in.
+            if done.rc == 0 and not faults.failed_fetches(done.output):
+                cache.touch()
+                return
+            if faults.is_lock_fault(done.output) and time.time() < deadline:
+                continue
+            attempts -= 1
+            if attempts <= 0:
+                self._fail("the package lists could not be updated: ", argv, done)
+
+    def _options(self):
+        args = self.args
+        options = list(program.NETWORK_OPTIONS)
+        for name in (args["dpkg_options"] or "").split(","):
+            if name.strip():
+                options += ["-o", "Dpkg::Options::=--" + name.strip().lstrip("-")]
+        if args["install_recommends"] is not None:
+            options += ["-o", "APT::Install-Recommends=" + ("yes" if args["install_recommends"] else "no")]
+        if args["default_release"]:
+            options += ["-t", args["default_release"]]
+        if args["allow_downgrade"]:
+            options.append("--allow-downgrades")
+        if args["allow_change_held_packages"]:
+            options.append("--allow-change-held-packages")
+        return options
+
+    def _wait_for_locks(self, deadline=None):
+        seconds = self.args["lock_timeout"] if deadline is None else max(0, deadline - time.time())
+        problem = locks.wait(seconds, self.ctx.progress)
+        if problem:
+            raise ModuleError(problem + "; raise lock_timeout, or end that program")
+
+    def _fail(self, prefix, argv, done):
+        if done.timed_out:
+            message = "%s did not finish in time and was stopped" % argv[0]
+        else:
+            message = faults.explain(done.output, self._sources(), bool(cache.list_files()))
+        raise ModuleError(
+            prefix + message,
+            rc=done.rc,
+            stdout=faults.hide_credentials(done.stdout),
+            stderr=faults.hide_credentials(done.stderr),
+        )
+
+    def _sources(self):
+        """["http://mirror/debian bookworm", ...]: what this board's apt is set up to read."""
+        argv = ["apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE)", "Identifier: Packages"]
+        try:
+            rc, stdout, _ = self.ctx.run(argv, timeout=QUERY_DEADLINE)
+        except ModuleError:
+            return []
+        lines = [line.strip().replace("/ ", " ") for line in stdout.splitlines()] if rc == 0 else []
+        return sorted({line for line in lines if line})
+
+
+def _native_architecture():
+    """The architecture dpkg itself is of; "" on boards with a single one, where every package is of it."""
+    try:
+        with open("/var/lib/dpkg/arch") as stream:
+            return stream.readline().strip()
+    except (IOError, OSError):
+        return ""
+
+
+def has_unfinished_updates(folder=UPDATES):
+    """True when dpkg's journal is not empty: it was stopped in the middle."""
+    try:
+        return any(name.isdigit() for name in os.listdir(folder))
+    except OSError:
+        return False

@@ -1,0 +1,55 @@
+"""What `apt-get -s` says it would do."""
+
+import re
+
+_INST = re.compile(r"Inst (\S+)(?: \[([^\]]+)\])? \((\S+)[^)]*?(?:\[([^\]]*)\])?\)")
+_REMV = re.compile(r"(?:Remv|Purg) (\S+)(?: \[([^\]]+)\])?")
+_REGEX = re.compile(r"Note, selecting '([^']+)' for (?:regex|glob|task) '([^']+)'")
+
+
+class Simulation:
+    """installed: {name: (old version or "", new version)}; removed: {name: old version}.
+
+    by_pattern: the names that apt-get took for regular expressions.
+    """
+
+    def __init__(self):
+        self.installed = {}
+        self.removed = {}
+        self.by_pattern = set()
+
+    @property
+    def changes(self):
+        """True when apt-get would change anything."""
+        return bool(self.installed or self.removed)
+
+    def before(self):
+        """{name: version} of everything that would be changed, "" for what is not there yet."""
+        state = {name: old for name, (old, _) in self.installed.items()}
+        state.update(self.removed)
+        return state
+
+    def after(self):
+        """{name: version} afterwards, "" for what would be gone."""
+        state = {name: new for name, (_, new) in self.installed.items()}
+        for name in self.removed:
+            state.setdefault(name, "")
+        return state
+
+
+def parse(text):
+    """Read the output of `apt-get -s`. Lines that say nothing about packages are passed over."""
+    simulation = Simulation()
+    for line in text.splitlines():
+        match = _INST.match(line)
+        if match:
+            simulation.installed[match.group(1)] = (match.group(2) or "", match.group(3))
+            continue
+        match = _REMV.match(line)
+        if match:
+            simulation.removed[match.group(1)] = match.group(2) or ""
+            continue
+        match = _REGEX.match(line)
+        if match:
+            simulation.by_pattern.add(match.group(2))
+    return simulation

@@ -1,0 +1,227 @@
+"""apt: install, upgrade and remove Debian packages."""
+
+import os
+import time
+
+from ..context import ModuleError
+from ..debian import cache, faults, packages, program, simulate
+from ..debian.manager import Apt
+
+SPEC = {
+    "name": {"type": "list", "elements": "str", "aliases": ["pkg", "package"]},
+    "state": {"type": "str", "choices": ["present", "absent", "latest"], "default": "present"},
+    "update_cache": {"type": "bool", "aliases": ["update-cache"]},
+    "cache_valid_time": {"type": "int", "default": 0},
+    "update_cache_retries": {"type": "int", "default": 1},
+    "purge": {"type": "bool", "default": False},
+    "autoremove": {"type": "bool"},
+    "autoclean": {"type": "bool"},
+    "install_recommends": {"type": "bool", "aliases": ["install-recommends"]},
+    "default_release": {"type": "str", "aliases": ["default-release"]},
+    "deb": {"type": "path"},
+    "upgrade": {"type": "str", "choices": ["dist", "full", "no", "safe", "yes"]},
+    "only_upgrade": {"type": "bool", "default": False},
+    "dpkg_options": {"type": "str", "default": "force-confdef,force-confold"},
+    "lock_timeout": {"type": "int", "default": 60},
+    "allow_downgrade": {"type": "bool", "default": False, "aliases": ["allow-downgrade", "allow_downgrades"]},
+    "allow_change_held_packages": {"type": "bool", "default": False},
+    "force_apt_get": {"type": "bool", "default": False},  # apt-get is always what is used
+}
+RULES = {
+    "required_one_of": [["name", "deb", "upgrade", "update_cache", "autoremove", "autoclean"]],
+    "mutually_exclusive": [["deb", "name", "upgrade"]],
+}
+CHECK = "run"
+
+
+def act(ctx, args):
+    """One query to dpkg when all is as wanted; else the simulation decides, apt-get acts, and dpkg is asked again."""
+    if not ctx.which("apt-get") or not ctx.which("dpkg-query"):
+        raise ModuleError("this board has no apt-get: the module apt needs Debian, Ubuntu or a derivative")
+    apt = Apt(ctx, args)
+    outcome = {"changed": False, "stdout": "", "stderr": ""}
+    updated = _update_cache(ctx, args, apt)
+    wanted = _wanted(args)
+    if wanted and args["state"] == "absent":
+        _carry_out(ctx, apt, _removal(apt, args, wanted), outcome)
+    elif wanted:
+        _install(ctx, apt, args, wanted, outcome)
+    elif args["deb"]:
+        _install_deb(ctx, apt, args, outcome)
+    elif args["upgrade"] not in (None, "no"):
+        _carry_out(ctx, apt, _upgrade_command(args), outcome)
+    elif args["autoremove"]:
+        _carry_out(ctx, apt, ["autoremove"] + (["--purge"] if args["purge"] else []), outcome)
+    elif not args["autoclean"] and args["name"] is None:
+        outcome["changed"] = updated
+    if args["autoclean"]:
+        _autoclean(ctx, apt, outcome)
+    outcome["cache_updated"] = updated
+    outcome["cache_update_time"] = int(cache.update_time())
+    return outcome
+
+
+def _wanted(args):
+    wanted = []
+    for text in (entry.strip() for entry in args["name"] or []):
+        if text == "*" and args["state"] == "latest":
+            raise ModuleError("name: '*' with state: latest upgrades everything; write upgrade: safe instead")
+        if text:
+            try:
+                wanted.append(packages.Wanted(text))
+            except ValueError as error:
+                raise ModuleError("%s (patterns are not supported: name the packages)" % error)
+    return wanted
+
+
+def _update_cache(ctx, args, apt):
+    """Fetch the package lists if the task wants that now. Returns whether they changed."""
+    if not args["update_cache"] and not args["cache_valid_time"]:
+        return False
+    if time.time() - cache.update_time() < args["cache_valid_time"]:
+        return False
+    if ctx.check:
+        return True
+    apt.require_root("fetch the package lists")
+    before = cache.signature()
+    apt.update(attempts=max(1, args["update_cache_retries"]))
+    return cache.signature() != before
+
+
+def _install(ctx, apt, args, wanted, outcome):
+    installed = apt.query([one.name for one in wanted])
+    if any(packages.find(one, installed, apt.native) is None for one in wanted):
+        installed = apt.query([])  # a name nobody has may be one that another package provides
+    apt.finish_interrupted(installed, wanted)
+    needed = [one for one in wanted if _is_needed(apt, args, one, installed)]
+    if not needed:
+        return
+    command = ["install"] + [one.argument() for one in needed]
+    if args["only_upgrade"]:
+        command.insert(1, "--only-upgrade")
+    if args["autoremove"]:
+        command.insert(1, "--auto-remove")
+    _carry_out(ctx, apt, command, outcome, needed)
+
+
+def _is_needed(apt, args, wanted, installed):
+    found = packages.find(wanted, installed, apt.native)
+    if found is None or not found.usable:
+        if args["only_upgrade"]:
+            return False
+        if not wanted.operator and packages.provider(wanted, installed) is not None:
+            return False
+        return True
+    if args["state"] == "latest" or wanted.operator == "/":
+        return True  # the simulation knows whether there is a newer one
+    return not packages.version_matches(wanted, found.version, apt.at_least)
+
+
+def _removal(apt, args, wanted):
+    """The command that removes what is there of the wanted packages, or None."""
+    installed = apt.query([one.name for one in wanted])
+    apt.finish_interrupted(installed, wanted)
+    present = []
+    for one in wanted:
+        found = packages.find(one, installed, apt.native)
+        if found is None or not (found.usable or (args["purge"] and found.has_files)):
+            continue
+        if packages.version_matches(one, found.version, apt.at_least):
+            present.append(one.qualified)
+    if not present:
+        return None
+    flags = (["--purge"] if args["purge"] else []) + (["--auto-remove"] if args["autoremove"] else [])
+    return ["remove"] + flags + present
+
+
+def _upgrade_command(args):
+    command = ["dist-upgrade"] if args["upgrade"] in ("dist", "full") else ["upgrade", "--with-new-pkgs"]
+    return command + (["--auto-remove"] if args["autoremove"] else [])
+
+
+def _install_deb(ctx, apt, args, outcome):
+    path = args["deb"]
+    if "://" in path:
+        raise ModuleError("deb: %s: give a file on the board; the module get_url fetches one" % path)
+    if not os.path.isfile(path):
+        raise ModuleError("deb: there is no file %s on the board" % path)
+    rc, text, stderr = ctx.run(["dpkg-deb", "-f", path, "Package", "Version", "Architecture"], timeout=60)
+    fields = dict(line.split(": ", 1) for line in text.splitlines() if ": " in line)
+    if rc != 0 or "Package" not in fields:
+        raise ModuleError("%s is not a Debian package: %s" % (path, stderr.strip()), rc=rc, stderr=stderr)
+    arch = fields.get("Architecture", "all")
+    wanted = packages.Wanted(fields["Package"] + (":" + arch if arch != "all" else ""))
+    installed = apt.query([wanted.name])
+    apt.finish_interrupted(installed, [wanted])
+    found = packages.find(wanted, installed, apt.native)
+    if found is not None and found.usable and found.version == fields.get("Version"):
+        return
+    _carry_out(ctx, apt, ["install", os.path.abspath(path)], outcome)
+
+
+def _carry_out(ctx, apt, command, outcome, needed=()):
+    """Simulate `command`; when it would change something, run it (not in check mode) and see that it did."""
+    if command is None:
+        return
+    text = apt.simulate(command, needed)
+    simulation = simulate.parse(text)
+    strays = [one.text for one in needed if one.name in simulation.by_pattern]
+    if strays:
+        raise ModuleError("no package %s in this board's package sources" % " or ".join(strays))
+    outcome["stdout"] = text
+    if not simulation.changes:
+        if not apt.unknown:
+            return
+    outcome["changed"] = True
+    if ctx.diff:
+        outcome["diff"] = [_diff(simulation)]
+    if ctx.check:
+        outcome["msg"] = apt.unknown
+        return
+    apt.require_root("change packages")
+    done = apt.run(command)
+    outcome["stdout"], outcome["stderr"] = done.stdout, done.stderr
+    _verify(apt, needed, done)
+
+
+def _verify(apt, needed, done):
+    if not needed:
+        return
+    installed = apt.query([one.name for one in needed])
+    for one in needed:
+        found = packages.find(one, installed, apt.native)
+        if found is not None and found.usable and packages.version_matches(one, found.version, apt.at_least):
+            continue
+        if found is None and packages.provider(one, apt.query([])) is not None:
+            continue
+        state = "is still not installed" if found is None or not found.usable else "is at %s" % found.version
+        raise ModuleError(
+            "apt-get reported success, but %s %s" % (one.text, state), stdout=done.stdout, stderr=done.stderr
+        )
+
+
+def _diff(simulation):
+    def lines(state):
+        return "".join("%s %s\n" % (name, state[name]) for name in sorted(state) if state[name])
+
+    return {
+        "before_header": "packages",
+        "after_header": "packages",
+        "before": lines(simulation.before()),
+        "after": lines(simulation.after()),
+    }
+
+
+def _autoclean(ctx, apt, outcome):
+    """Delete downloaded packages that can no longer be downloaded."""
+    outcome_of_look = program.run(["apt-get", "-s", "autoclean"], apt.environment, ctx.progress, deadline=300)
+    stale = [line for line in outcome_of_look.stdout.splitlines() if line.startswith("Del ")]
+    if not stale:
+        return
+    outcome["changed"] = True
+    if ctx.check:
+        return
+    apt.require_root("delete downloaded packages")
+    done = apt.run(["autoclean"])
+    outcome["stdout"] += done.stdout
+    outcome["stderr"] += faults.hide_credentials(done.stderr)

@@ -1,0 +1,197 @@
+"""user: make, change or remove a user."""
+
+import os
+import shutil
+
+from .. import accounts
+from ..context import ModuleError
+
+SPEC = {
+    "name": {"type": "str", "required": True, "aliases": ["user"]},
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "uid": {"type": "int"},
+    "non_unique": {"type": "bool", "default": False},
+    "group": {"type": "str"},
+    "groups": {"type": "list", "elements": "str"},
+    "append": {"type": "bool", "default": False},
+    "shell": {"type": "path"},
+    "home": {"type": "path"},
+    "create_home": {"type": "bool", "default": True, "aliases": ["createhome"]},
+    "move_home": {"type": "bool", "default": False},
+    "skeleton": {"type": "path"},
+    "system": {"type": "bool", "default": False},
+    "comment": {"type": "str"},
+    "password": {"type": "str"},
+    "update_password": {"type": "str", "choices": ["always", "on_create"], "default": "always"},
+    "remove": {"type": "bool", "default": False},
+    "force": {"type": "bool", "default": False},
+}
+AS_GIVEN, ANOTHER = "as given", "another"  # what diffs say instead of a password's hash
+
+
+def inspect(ctx, args):
+    """The user as he is, and as he should be."""
+    user = accounts.users().get(args["name"])
+    before = {"state": "present" if user else "absent"}
+    after = {"state": args["state"]}
+    if args["state"] == "absent":
+        return before, after
+    groups = accounts.groups()
+    for key, have in (("uid", "uid"), ("comment", "comment"), ("home", "home"), ("shell", "shell")):
+        if args[key] is not None:
+            before[key] = getattr(user, have) if user else None
+            after[key] = args[key]
+    if args["group"] is not None:
+        before["group"] = _group_name(groups, user.gid) if user else None
+        after["group"] = _known_group(groups, args["group"]).name
+    if args["groups"] is not None:
+        before["groups"], after["groups"] = _memberships(args, groups, user)
+    _inspect_password(args, user, before, after)
+    if args["create_home"]:
+        home = args["home"] or (user.home if user else "/home/" + args["name"])
+        before["home_exists"] = user is not None and os.path.isdir(home)
+        after["home_exists"] = True
+    return before, after
+
+
+def _inspect_password(args, user, before, after):
+    if args["password"] is None or (user is not None and args["update_password"] != "always"):
+        return
+    after["password"] = AS_GIVEN
+    before["password"] = None
+    if user is not None:
+        known = accounts.password_hash(args["name"])
+        # A leading "!" locks the account; Ansible, too, looks only at the hash behind it.
+        before["password"] = AS_GIVEN if known.lstrip("!") == args["password"].lstrip("!") else ANOTHER
+
+
+def _memberships(args, groups, user):
+    primary = args["group"] and _known_group(groups, args["group"]).name
+    if primary is None and user is not None:
+        primary = _group_name(groups, user.gid)
+    wanted = {_known_group(groups, text.strip()).name for text in args["groups"] if text.strip()} - {primary}
+    current = set()
+    if user is not None:
+        current = {group.name for group in groups.values() if user.name in group.members} - {primary}
+    if args["append"]:
+        return sorted(current), sorted(current | wanted)
+    return sorted(current), sorted(wanted)
+
+
+def _known_group(groups, text):
+    """A group by name or number. Raises ModuleError when there is none."""
+    if text in groups:
+        return groups[text]
+    if text.isdigit():
+        for group in groups.values():
+            if group.gid == int(text):
+                return group
+    raise ModuleError("there is no group %s on the board; the module group makes one" % text)
+
+
+def _group_name(groups, gid):
+    for group in groups.values():
+        if group.gid == gid:
+            return group.name
+    return str(gid)
+
+
+def apply(ctx, args, before, after):
+    """Run useradd, usermod or userdel; the password goes through chpasswd's stdin, where ps cannot see it."""
+    if after["state"] == "absent":
+        flags = (["-r"] if args["remove"] else []) + (["-f"] if args["force"] else [])
+        accounts.change(ctx, ["userdel"] + flags + [args["name"]])
+        return {}
+    if before["state"] == "absent":
+        accounts.change(ctx, ["useradd"] + _add_flags(args, after) + [args["name"]])
+    else:
+        flags = _modify_flags(args, before, after)
+        if flags:
+            accounts.change(ctx, ["usermod"] + flags + [args["name"]])
+    if before.get("password") != after.get("password"):
+        if "\n" in args["password"] or ":" in args["password"]:
+            raise ModuleError("password must be a hash as crypt(3) makes it (`openssl passwd -6`)")
+        accounts.change(ctx, ["chpasswd", "-e"], stdin="%s:%s\n" % (args["name"], args["password"]))
+    if after.get("home_exists"):
+        user = accounts.users().get(args["name"])
+        if user is not None and not os.path.isdir(user.home):
+            _make_home(user, args["skeleton"] or "/etc/skel")
+    return {}
+
+
+def _add_flags(args, after):
+    flags = ["-r"] if args["system"] else []
+    if args["uid"] is not None:
+        flags += ["-u", str(args["uid"])] + (["-o"] if args["non_unique"] else [])
+    if args["group"] is not None:
+        flags += ["-g", after["group"]]
+    elif args["name"] in accounts.groups():
+        flags.append("-N")  # useradd refuses to make a group that is there
+    if after.get("groups"):
+        flags += ["-G", ",".join(after["groups"])]
+    for key, flag in (("comment", "-c"), ("home", "-d"), ("shell", "-s")):
+        if args[key] is not None:
+            flags += [flag, args[key]]
+    if not args["create_home"]:
+        return flags + ["-M"]
+    if args["home"] is not None:
+        parent = os.path.dirname(args["home"].rstrip("/"))
+        os.makedirs(parent or "/", mode=0o755, exist_ok=True)
+    return flags + ["-m"] + (["-k", args["skeleton"]] if args["skeleton"] else [])
+
+
+def _modify_flags(args, before, after):
+    flags = []
+    for key, flag in (("uid", "-u"), ("group", "-g"), ("comment", "-c"), ("home", "-d"), ("shell", "-s")):
+        if key in after and before[key] != after[key]:
+            flags += [flag, str(after[key])]
+            if key == "uid" and args["non_unique"]:
+                flags.append("-o")
+            if key == "home" and args["move_home"]:
+                flags.append("-m")
+    if before.get("groups") != after.get("groups"):
+        flags += ["-G", ",".join(after["groups"])]
+    return flags
+
+
+def _make_home(user, skeleton):
+    """The home folder from the skeleton, as useradd -m makes it."""
+    os.makedirs(os.path.dirname(user.home) or "/", mode=0o755, exist_ok=True)
+    if os.path.isdir(skeleton):
+        shutil.copytree(skeleton, user.home, symlinks=True)
+    else:
+        os.mkdir(user.home)
+    for folder, folders, files in os.walk(user.home):
+        os.lchown(folder, user.uid, user.gid)
+        for name in folders + files:
+            os.lchown(os.path.join(folder, name), user.uid, user.gid)
+    os.chmod(user.home, _home_mode())
+
+
+def _home_mode():
+    """HOME_MODE of /etc/login.defs, else what its UMASK leaves."""
+    settings = {}
+    try:
+        with open("/etc/login.defs", errors="replace") as stream:
+            for line in stream:
+                words = line.split()
+                if len(words) == 2 and words[0] in ("HOME_MODE", "UMASK"):
+                    settings[words[0]] = int(words[1], 8)
+    except (IOError, OSError, ValueError):
+        pass
+    return settings.get("HOME_MODE", 0o777 & ~settings.get("UMASK", 0o022))
+
+
+def result(ctx, args, after):
+    """Ansible's return values; never the password."""
+    values = {"name": args["name"], "state": args["state"]}
+    if args["state"] == "absent":
+        values["remove"] = args["remove"]
+        return values
+    values.update(append=args["append"], create_home=args["create_home"], move_home=args["move_home"])
+    if args["groups"] is not None:
+        values["groups"] = ",".join(after.get("groups", []))
+    user = accounts.users().get(args["name"])
+    if user is not None:
+        values.update(uid=user.uid, group=user.gid, comment=user.comment, home=user.home, shell=user.shell)
+    return values
