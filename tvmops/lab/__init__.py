@@ -1,0 +1,6 @@
+"""Virtual boards: Debian machines in control groups and namespaces of this one, with real sshd, systemd and faults."""
+
+from tvmops.lab.board import Board
+from tvmops.lab.lab import Lab, LabEvent, lab_ids
+
+__all__ = ["Board", "Lab", "LabEvent", "lab_ids"]

@@ -1,0 +1,378 @@
+"""A lab: a set of virtual boards on one network, with package caches and an inventory file."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from tvmops.connection.base import CommandResult
+from tvmops.errors import LabError
+from tvmops.lab import images, inventory, layer
+from tvmops.lab.board import FIRST_NUMBER, LAST_NUMBER, Board, Machine, check_name, loops, remove_nspawn_folders
+from tvmops.lab.cache import PackageCache
+from tvmops.lab.cgroup import Cgroup
+from tvmops.lab.locking import locked
+from tvmops.lab.network import Network
+from tvmops.lab.tools import clean_environment, require, run
+from tvmops.paths import lab_dir
+
+ID = re.compile(r"[a-z][a-z0-9]{0,9}")
+INOTIFY = Path("/proc/sys/fs/inotify/max_user_instances")
+INOTIFY_NEEDED = 4096  # systemd takes about 6 per board; the usual 128 stop at 20 boards
+LOGINS_AT_ONCE = 16
+TOOLS = ("ip", "losetup", "mount", "mkfs.ext4", "nsenter", "ssh", "ssh-keygen", "systemd-nspawn", "tar", "unshare")
+
+
+@dataclass(frozen=True)
+class LabEvent:
+    """Progress of `up`: kind is `image`, `cache`, `start`, `ready` or `failed`; `seconds` since `up` began."""
+
+    kind: str
+    board: str | None
+    text: str
+    seconds: float
+
+
+def quiet(_event: LabEvent) -> None:
+    """Progress that nobody wants to see."""
+
+
+class Lab:
+    """The virtual boards of lab `id`. Every kernel object carries the id, so several labs can run at once."""
+
+    def __init__(self, id: str = "lab") -> None:
+        if not ID.fullmatch(id):
+            raise LabError(f"'{id}' cannot be a lab's id", "use 1 to 10 lower-case letters and digits, a letter first")
+        self.id = id
+        self.folder = lab_dir() / id
+        self.network = Network(id)
+        self.cgroup = Cgroup(f"tvmops-{id}")
+        self.cache = PackageCache(id, self.folder / "cache", self.network)
+
+    # -- where things are
+
+    @property
+    def inventory_path(self) -> Path:
+        """The inventory file; it exists while the lab is up."""
+        return self.folder / "inventory.yml"
+
+    @property
+    def ssh_config(self) -> Path:
+        """For people: `ssh -F FILE b1`."""
+        return self.folder / "ssh_config"
+
+    @property
+    def known_hosts(self) -> Path:
+        """The boards' host keys."""
+        return self.folder / "known_hosts"
+
+    @property
+    def key(self) -> Path:
+        """The private key that logs in to the boards, as admin and as root."""
+        return self.folder / "id_ed25519"
+
+    def lock(self) -> AbstractContextManager[None]:
+        """Hold the lab against other tvmops processes."""
+        return locked(lab_dir() / f"{self.id}.lock", f"lab '{self.id}'")
+
+    # -- looking
+
+    def machines(self) -> dict[str, Machine]:
+        """Every board of the lab, by name, in order of address."""
+        found: list[Machine] = []
+        for folder in (self.folder / "boards").glob("*/"):
+            machine = Machine.load(self.id, folder, self.network)
+            if machine is not None:
+                found.append(machine)
+        return {machine.board.name: machine for machine in sorted(found, key=lambda machine: machine.board.number)}
+
+    def machine(self, board: Board | str) -> Machine:
+        """One board. Raises LabError naming the boards there are."""
+        name = board if isinstance(board, str) else board.name
+        machines = self.machines()
+        if name not in machines:
+            known = ", ".join(machines) or "none; start some: tvmops lab.up --boards 2"
+            raise LabError(f"lab '{self.id}' has no board '{name}'", f"its boards: {known}")
+        return machines[name]
+
+    def boards(self) -> list[Board]:
+        """The lab's boards with their present state."""
+        return [replace(machine.board, state=machine.state()) for machine in self.machines().values()]
+
+    def inventory(self) -> dict[str, Any]:
+        """The lab as inventory data. Raises LabError when the lab is not up."""
+        mirrors = self.cache.variables() if self.cache.running() else {}
+        variables = inventory.lab_variables(self.key, self.known_hosts, mirrors)
+        return inventory.build([machine.board for machine in self.machines().values()], variables)
+
+    # -- up
+
+    def up(
+        self,
+        boards: int | Sequence[str] = 2,
+        *,
+        arch: str = "amd64",
+        plain: bool = False,
+        disk: int | str | None = None,
+        prefix: str | None = None,
+        cache: bool = True,
+        nat: bool = False,
+        deadline: float | None = None,
+        on_progress: Callable[[LabEvent], None] = quiet,
+    ) -> list[Board]:
+        """Make and start boards (those that already run are left alone) and wait until each accepts a login.
+
+        `boards` is a number (names are `prefix` + 1..n; the prefix defaults to b, a or h by architecture) or names;
+        `disk` is a size such as "2G" or bytes; `deadline` is seconds per board. Raises LabError, MissingTool.
+        """
+        require_root()
+        require(TOOLS)
+        began = time.monotonic()
+
+        def tell(kind: str, text: str, board: str | None = None) -> None:
+            on_progress(LabEvent(kind, board, text, time.monotonic() - began))
+
+        prefix = prefix or images.architecture(arch).prefix
+        names = [f"{prefix}{n}" for n in range(1, boards + 1)] if isinstance(boards, int) else list(boards)
+        if not names:
+            raise LabError("no boards asked for", "use --boards 2")
+        for name in names:
+            check_name(name)
+        size = parse_size(disk)
+        images.ensure_image(arch, lambda text: tell("image", text))
+        with self.lock():
+            self._prepare(nat)
+            machines = self._describe(names, arch, plain, size)
+            if cache and not self.cache.running():
+                tell("cache", "starting the package cache")
+                self.cache.start()
+            self._write_files()
+            wait = deadline or default_deadline(len(names), arch)
+            self._start_all(machines, wait, tell)
+            if cache:
+                self.cache.wait_ready()
+        return [replace(machine.board, state=machine.state()) for machine in machines]
+
+    def _prepare(self, nat: bool) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder.chmod(0o755)
+        (self.folder / "boards").mkdir(exist_ok=True)
+        if ":" in str(self.folder) or "," in str(self.folder):
+            raise LabError(
+                f"{self.folder}: the lab's folder must not have ':' or ',' in its name", "set TVMOPS_LAB_DIR"
+            )
+        self.network.claim()
+        self.network.create()
+        if nat:
+            self.network.nat_on(self.folder / "ip_forward")
+        layer.ensure_key(self.key)
+        if int(INOTIFY.read_text()) < INOTIFY_NEEDED:
+            # Left raised by `down`: other labs may have come to rely on it, and a higher limit harms nobody.
+            INOTIFY.write_text(str(INOTIFY_NEEDED))
+
+    def _describe(self, names: Sequence[str], arch: str, plain: bool, size: int | None) -> list[Machine]:
+        existing = self.machines()
+        taken = {machine.board.number for machine in existing.values()}
+        free = [number for number in range(FIRST_NUMBER, LAST_NUMBER + 1) if number not in taken]
+        fresh: list[Machine] = []
+        for name in names:
+            if name in existing:
+                self._check_same(existing[name].board, arch, plain, size)
+                continue
+            if not free:
+                raise LabError(f"lab '{self.id}' is full: it has room for {LAST_NUMBER - FIRST_NUMBER + 1} boards")
+            number = free.pop(0)
+            board = Board(name, number, self.network.address(number), arch, plain, size, "")
+            fresh.append(Machine(self.id, self.folder / "boards" / name, self.network, board))
+        with ThreadPoolExecutor(max_workers=8) as pool:
+            list(pool.map(Machine.create, fresh))
+        machines = self.machines()
+        return [machines[name] for name in names]
+
+    def _check_same(self, board: Board, arch: str, plain: bool, size: int | None) -> None:
+        if (board.arch, board.plain, board.disk_bytes) == (arch, plain, size):
+            return
+        disk = f", disk {board.disk_bytes} bytes" if board.disk_bytes else ""
+        raise LabError(
+            f"board {board.name} exists already as another kind of board ({board.arch}, {board.kind}{disk})",
+            "choose other names (--name PREFIX), or remove all boards first: lab.down --purge",
+        )
+
+    def _start_all(
+        self, machines: Sequence[Machine], deadline: float, tell: Callable[[str, str, str | None], None]
+    ) -> None:
+        stop = threading.Event()
+        failures: list[LabError] = []
+
+        def start(machine: Machine) -> None:
+            name = machine.board.name
+            if stop.is_set():
+                return
+            try:
+                if machine.state() == "off":
+                    tell("start", "starting", name)
+                    self.power_on(machine)
+                machine.wait_for_login(self.ssh_config, deadline, stop)
+                tell("ready", f"ready at {machine.board.address}", name)
+            except LabError as error:
+                failures.append(error)
+                tell("failed", error.message.partition("\n")[0], name)
+
+        with ThreadPoolExecutor(max_workers=LOGINS_AT_ONCE) as pool:
+            try:
+                list(pool.map(start, machines))
+            except BaseException:
+                stop.set()
+                raise
+        if failures:
+            raise LabError("\n".join(error.message for error in failures), "look at lab.ps; remove all: lab.down")
+
+    def power_on(self, machine: Machine) -> None:
+        """Switch a board on; it accepts logins some seconds later."""
+        arch = machine.board.arch
+        base = images.ensure_image(arch)
+        own = layer.ensure_layer(self.folder / "layer", arch, layer.ensure_key(self.key))
+        gateway = self.network.address(1) if self.network.tables() else None
+        machine.power_on([own, base], gateway)
+
+    def _write_files(self) -> None:
+        boards = [machine.board for machine in self.machines().values()]
+        lines = ["Host *", "  User root", f'  IdentityFile "{self.key}"', "  IdentitiesOnly yes"]
+        lines += ["  StrictHostKeyChecking yes", f'  UserKnownHostsFile "{self.known_hosts}"', "  ConnectTimeout 5"]
+        lines += ["  ServerAliveInterval 15", "  LogLevel ERROR", "  BatchMode yes", "  UpdateHostKeys no"]
+        for board in boards:
+            lines += [f"Host {board.name}", f"  HostName {board.address}"]
+        _replace(self.ssh_config, "\n".join(lines) + "\n")
+        _replace(self.known_hosts, "".join(f"{board.address} {board.host_key}\n" for board in boards))
+        mirrors = self.cache.variables() if self.cache.running() else {}
+        inventory.write(self.inventory_path, boards, inventory.lab_variables(self.key, self.known_hosts, mirrors))
+
+    # -- using
+
+    def exec(
+        self, board: Board | str, argv: Sequence[str], *, user: str = "root", stdin: str = "", timeout: float = 60.0
+    ) -> CommandResult:
+        """Run `argv` on a board over ssh as `user`. Raises LabError when it has not ended after `timeout` seconds."""
+        machine = self.machine(board)
+        quoted = " ".join(_quote(word) for word in argv)
+        command = ["ssh", "-F", str(self.ssh_config), "-l", user, machine.board.name, "--", quoted]
+        try:
+            done = subprocess.run(
+                command,
+                input=stdin,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=timeout,
+                check=False,
+                env=clean_environment(),
+            )
+        except subprocess.TimeoutExpired as error:
+            raise LabError(f"board {machine.board.name}: '{quoted}' has not ended after {timeout:.0f} s") from error
+        return CommandResult(done.returncode, done.stdout, done.stderr)
+
+    def fault(self, board: Board | str, kind: str, *args: str) -> str:
+        """Cause a fault, or end it; returns a sentence about what was done. Raises LabError (see lab/faults.py)."""
+        from tvmops.lab import faults
+
+        require_root()
+        return faults.apply(self, self.machine(board), kind, list(args))
+
+    # -- down
+
+    def down(self, purge: bool = False) -> None:
+        """Free everything the lab holds in the kernel, whatever state it was left in.
+
+        The boards' disks and keys stay for the next `up`, unless `purge`.
+        """
+        require_root()
+        with self.lock():
+            self.cgroup.kill()
+            self.network.nat_off(self.folder / "ip_forward")
+            self.network.remove()
+            self.inventory_path.unlink(missing_ok=True)
+            for folder in (self.folder / "boards").glob("*/"):
+                for device in loops(folder / "disk.img"):
+                    run(["losetup", "-d", device], check=False)
+                remove_nspawn_folders(f"{self.id}-{folder.name}")
+            self.cgroup.remove()
+            if purge:
+                shutil.rmtree(self.folder, ignore_errors=True)
+                self.network.release()
+
+    def leftovers(self) -> list[str]:
+        """Whatever of the lab is still in the kernel, in words; empty after `down`."""
+        found = [f"process {pid}" for pid in self.cgroup.processes()]
+        found += [f"control group {self.cgroup.name}"] if self.cgroup.exists() else []
+        found += [f"interface {name}" for name in self.network.links()]
+        found += [f"firewall {table}" for table in self.network.tables()]
+        found += [f"mount {line.split()[1]}" for line in _mounts() if f"{self.folder}/" in line]
+        backing = run(["losetup", "-n", "-O", "NAME,BACK-FILE"], check=False).stdout.splitlines()
+        found += [f"loop {line}" for line in backing if f"{self.folder}/" in line]
+        for kind in ("propagate", "unix-export"):
+            found += [str(path) for path in Path("/run/systemd/nspawn").glob(f"{kind}/{self.id}-*")]
+        return found
+
+
+def require_root() -> None:
+    """Raises LabError unless this process is root."""
+    if os.geteuid() != 0:
+        raise LabError(
+            "virtual boards need root: they have file systems, networks and control groups of their own",
+            "run the command with sudo, or use this machine itself as a board (ansible_connection: local)",
+        )
+
+
+def default_deadline(count: int, arch: str) -> float:
+    """Seconds that each of `count` boards starting together may take."""
+    return 300.0 + 30.0 * count if images.emulated(arch) else 60.0 + 3.0 * count
+
+
+def parse_size(text: int | str | None) -> int | None:
+    """`400M`, `2G` or bytes -> bytes. Raises LabError."""
+    if text is None or isinstance(text, int):
+        return text
+    match = re.fullmatch(r"(\d+)([KMGT]?)(?:i?B)?", text.strip(), re.IGNORECASE)
+    if not match:
+        raise LabError(f"'{text}' is not a size", "write it like 400M or 2G")
+    size = int(match[1]) * 1024 ** " KMGT".index(match[2].upper() or " ")
+    if size < 32 * 1024**2:
+        raise LabError(f"a disk of {text} is too small for a board", "use at least 32M")
+    return size
+
+
+def _mounts() -> list[str]:
+    return Path("/proc/mounts").read_text().splitlines()
+
+
+def _quote(word: str) -> str:
+    return "'" + word.replace("'", "'\\''") + "'"
+
+
+def _replace(path: Path, text: str) -> None:
+    partial = path.with_suffix(".new")
+    partial.write_text(text)
+    partial.rename(path)
+
+
+def lab_ids() -> list[str]:
+    """Ids of the labs that have a folder."""
+    if not lab_dir().is_dir():
+        return []
+    return sorted(path.parent.name for path in lab_dir().glob("*/boards"))
+
+
+def describe(lab: Lab) -> list[dict[str, Any]]:
+    """The lab's boards as plain data for `lab.ps --json`."""
+    return [json.loads(json.dumps(vars(board))) for board in lab.boards()]
