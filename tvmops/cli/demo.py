@@ -107,7 +107,7 @@ def summary_lines(results: Any, provision_seconds: Sequence[float], total: float
     first, second = provision_seconds
     return [
         f"Done in {total:.0f} s.",
-        f"  bare Debian to a running TVM RPC server        {first:.1f} s (again, with nothing to change: {second:.1f} s)",
+        f"  bare Debian to a running TVM RPC server        {first:.1f} s (second run, nothing to do: {second:.1f} s)",
         f"  models that gave the right answer              {len(right)} of {len(results['measurements'])}",
         f"  TVM (untuned) over onnxruntime, same host      {ratio} the time, median",
         f"Report: {results['report']}",
