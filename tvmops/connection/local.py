@@ -1,0 +1,156 @@
+"""The machine tvmops runs on, as a host: the same contract without a network."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import signal
+import subprocess
+import threading
+import time
+from types import TracebackType
+
+from tvmops.connection.base import CLOSE_GRACE, Deadline
+from tvmops.connection.process import ShellFiles, StreamProcess
+from tvmops.inventory.model import Host
+
+
+class LocalProcess(StreamProcess):
+    """A child in a session of its own, so that all its descendants can be ended together."""
+
+    def __init__(self, host: Host, command: str) -> None:
+        super().__init__(host, command)
+        pipe = subprocess.PIPE
+        self._child = subprocess.Popen(
+            ["/bin/sh", "-c", command], stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True, bufsize=0
+        )
+        assert self._child.stdin and self._child.stdout and self._child.stderr
+        self._stdin = self._child.stdin
+        os.set_blocking(self._stdin.fileno(), False)
+        self._readers = selectors.DefaultSelector()
+        self._open_streams = 2
+        for stream, buffer in ((self._child.stdout, self._out), (self._child.stderr, self._err)):
+            self._readers.register(stream, selectors.EVENT_READ, buffer)
+
+    def _fill(self, timeout: float) -> bool:
+        if not self._open_streams:
+            return self._wait_exit(timeout)
+        news = False
+        for key, _ in self._readers.select(timeout):
+            data = os.read(key.fd, 65536)
+            news = True
+            if data:
+                key.data.extend(data)
+            else:
+                self._readers.unregister(key.fileobj)
+                key.fileobj.close()  # type: ignore[union-attr]
+                self._open_streams -= 1
+        if not self._open_streams:
+            self._readers.close()
+        return news
+
+    def _wait_exit(self, timeout: float) -> bool:
+        try:
+            self._child.wait(timeout)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    def _send(self, data: memoryview, timeout: float) -> int:
+        if self._stdin.closed:
+            raise BrokenPipeError("stdin is closed")
+        try:
+            return os.write(self._stdin.fileno(), data)
+        except BlockingIOError:
+            with selectors.DefaultSelector() as writer:
+                writer.register(self._stdin, selectors.EVENT_WRITE)
+                writer.select(timeout)
+            return 0
+
+    def _streams_ended(self) -> bool:
+        return self._open_streams == 0
+
+    def _exit_status(self) -> int | None:
+        return self._child.poll()
+
+    def _check_alive(self) -> None:
+        """The way to a child cannot get lost."""
+
+    def close_stdin(self) -> None:
+        """End of input."""
+        with contextlib.suppress(OSError):
+            self._stdin.close()
+
+    def kill(self) -> None:
+        """End the whole group now and reap it."""
+        with contextlib.suppress(OSError):
+            os.killpg(self._child.pid, signal.SIGKILL)
+        self.close_stdin()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._child.wait(CLOSE_GRACE)
+
+    def running(self) -> bool:
+        """Whether the child itself has not been reaped."""
+        return self._child.poll() is None
+
+    def release(self) -> None:
+        """Close what is still open of its streams."""
+        self.close_stdin()
+        for stream in (self._child.stdout, self._child.stderr):
+            if stream is not None and not stream.closed:
+                stream.close()
+        self._readers.close()
+
+
+class LocalTunnel:
+    """The port itself: nothing needs to be tunnelled."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.error: str | None = None
+
+    def close(self) -> None:
+        """Nothing to stop."""
+
+    def __enter__(self) -> LocalTunnel:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class LocalConnection(ShellFiles):
+    """Commands run as the user who runs tvmops."""
+
+    def __init__(self, host: Host) -> None:
+        self.host = host
+        self._processes: list[LocalProcess] = []
+        self._lock = threading.Lock()
+
+    def open(self, command: str) -> LocalProcess:
+        """Start `command` with /bin/sh in a process group of its own."""
+        process = LocalProcess(self.host, command)
+        with self._lock:
+            self._processes = [one for one in self._processes if one.running()] + [process]
+        return process
+
+    def forward(self, remote_port: int) -> LocalTunnel:
+        """The port itself."""
+        return LocalTunnel(remote_port)
+
+    def close(self) -> None:
+        """End what still runs: politely by end of input, then by SIGKILL."""
+        with self._lock:
+            processes, self._processes = self._processes, []
+        deadline = Deadline(CLOSE_GRACE / 4)
+        for process in processes:
+            process.close_stdin()
+        while not deadline.passed() and any(process.running() for process in processes):
+            time.sleep(0.005)
+        for process in processes:
+            if process.running():
+                process.kill()
+            process.release()
