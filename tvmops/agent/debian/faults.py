@@ -13,6 +13,7 @@ _MISSING = (
     re.compile(r"Couldn't find any package by (?:regex|glob) '([^']+)'"),
 )
 _MISSING_VERSION = re.compile(r"(Version|Release) '([^']+)' for '([^']+)' was not found")
+_VIRTUAL = re.compile(r"^Package (\S+) is a virtual package provided by:\n((?:  +\S[^\n]*\n)+)", re.MULTILINE)
 _BROKEN = re.compile(r"Errors were encountered while processing:\s*\n((?:[ \t]+\S.*\n?)+)")
 
 
@@ -74,6 +75,10 @@ def explain(output, sources, lists_known):
 
     `sources` are the board's package sources, `lists_known` tells whether lists were ever fetched.
     """
+    virtual = _VIRTUAL.search(output)
+    if virtual and "has no installation candidate" in output:
+        names = [line.split()[0] for line in virtual.group(2).splitlines()]
+        return "%s is a name that several packages provide: choose one of %s" % (virtual.group(1), ", ".join(names))
     missing = missing_packages(output)
     where = "; ".join(sources) or "none"
     if missing:
@@ -134,4 +139,5 @@ def _last_errors(output):
         line.strip() for line in output.splitlines() if re.match(r"(E: |dpkg: error|W: .*(?:GPG|signature))", line)
     ]
     lines = errors or [line.strip() for line in output.splitlines() if line.strip()]
-    return hide_credentials("; ".join(lines[-3:])) or "no reason given"
+    text = "; ".join(re.sub(r"^[EW]: ", "", line) for line in lines[-3:])
+    return hide_credentials(text) or "no reason given"

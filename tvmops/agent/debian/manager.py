@@ -55,8 +55,27 @@ class Apt:
         if done.rc != 0:
             self._fail("dpkg was interrupted earlier and `dpkg --configure -a` cannot finish it: ", argv, done)
 
+    def refuse_patterns(self, needed):
+        """Raise ModuleError for a name no package has, when apt-get would take it for a regular expression.
+
+        Given `c.w`, apt-get install gets every package with a matching name: thousands.
+        """
+        for one in needed:
+            if "." not in one.name and "+" not in one.name:
+                continue
+            argv = ["apt-cache", "-o", "APT::Cache::AllNames=yes", "pkgnames", one.name]
+            rc, stdout, _ = self.ctx.run(argv, timeout=QUERY_DEADLINE)
+            if rc == 0 and one.name not in stdout.split() and not self._excused([one.text]):
+                self._fail("", argv, program.Outcome(100, "", "E: Unable to locate package %s" % one.name, False))
+
+    def _excused(self, names):
+        """In check mode, an update still to come excuses names that the lists do not have."""
+        if self.ctx.check and self.args["update_cache"]:
+            self.unknown = "the lists on the board do not have %s; they would be updated first" % ", ".join(names)
+        return bool(self.unknown)
+
     def simulate(self, command, needed):
-        """What apt-get prints when it only pretends. In check mode an update still to come excuses unknown packages."""
+        """What apt-get prints when it only pretends; "" when it does not know the packages but may be excused."""
         argv = ["apt-get", "-s", "-y", "-o", "Debug::NoLocking=1"] + self._options() + list(command)
         done = program.run(argv, self.environment, self.ctx.progress, deadline=600)
         if done.rc == 0:
@@ -66,9 +85,7 @@ class Apt:
             done = program.run(argv, self.environment, self.ctx.progress, deadline=600)
             if done.rc == 0:
                 return done.stdout
-        if self.ctx.check and self.args["update_cache"] and faults.missing_packages(done.output):
-            names = ", ".join(one.text for one in needed)
-            self.unknown = "the lists on the board do not have %s; they would be updated first" % names
+        if faults.missing_packages(done.output) and self._excused([one.text for one in needed]):
             return ""
         self._fail("", argv, done)
         return ""

@@ -4,19 +4,14 @@ import re
 
 _INST = re.compile(r"Inst (\S+)(?: \[([^\]]+)\])? \((\S+)[^)]*?(?:\[([^\]]*)\])?\)")
 _REMV = re.compile(r"(?:Remv|Purg) (\S+)(?: \[([^\]]+)\])?")
-_REGEX = re.compile(r"Note, selecting '([^']+)' for (?:regex|glob|task) '([^']+)'")
 
 
 class Simulation:
-    """installed: {name: (old version or "", new version)}; removed: {name: old version}.
-
-    by_pattern: the names that apt-get took for regular expressions.
-    """
+    """installed: {name: (old version or "", new version)}; removed: {name: old version}."""
 
     def __init__(self):
         self.installed = {}
         self.removed = {}
-        self.by_pattern = set()
 
     @property
     def changes(self):
@@ -48,8 +43,4 @@ def parse(text):
         match = _REMV.match(line)
         if match:
             simulation.removed[match.group(1)] = match.group(2) or ""
-            continue
-        match = _REGEX.match(line)
-        if match:
-            simulation.by_pattern.add(match.group(2))
     return simulation

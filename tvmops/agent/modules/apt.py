@@ -163,28 +163,28 @@ def _carry_out(ctx, apt, command, outcome, needed=()):
     """Simulate `command`; when it would change something, run it (not in check mode) and see that it did."""
     if command is None:
         return
-    text = apt.simulate(command, needed)
+    apt.refuse_patterns(needed)
+    text = "" if apt.unknown else apt.simulate(command, needed)
     simulation = simulate.parse(text)
-    strays = [one.text for one in needed if one.name in simulation.by_pattern]
-    if strays:
-        raise ModuleError("no package %s in this board's package sources" % " or ".join(strays))
     outcome["stdout"] = text
-    if not simulation.changes:
-        if not apt.unknown:
-            return
+    if not simulation.changes and not apt.unknown:
+        _verify(apt, needed, "there is nothing newer in the package sources", outcome)
+        return
     outcome["changed"] = True
     if ctx.diff:
         outcome["diff"] = [_diff(simulation)]
     if ctx.check:
-        outcome["msg"] = apt.unknown
+        if apt.unknown:
+            outcome["msg"] = apt.unknown
         return
     apt.require_root("change packages")
     done = apt.run(command)
     outcome["stdout"], outcome["stderr"] = done.stdout, done.stderr
-    _verify(apt, needed, done)
+    _verify(apt, needed, "apt-get reported success", outcome)
 
 
-def _verify(apt, needed, done):
+def _verify(apt, needed, but, outcome):
+    """Raise ModuleError when dpkg does not have what was asked for."""
     if not needed:
         return
     installed = apt.query([one.name for one in needed])
@@ -194,10 +194,9 @@ def _verify(apt, needed, done):
             continue
         if found is None and packages.provider(one, apt.query([])) is not None:
             continue
-        state = "is still not installed" if found is None or not found.usable else "is at %s" % found.version
-        raise ModuleError(
-            "apt-get reported success, but %s %s" % (one.text, state), stdout=done.stdout, stderr=done.stderr
-        )
+        state = "is not installed" if found is None or not found.usable else "is at %s" % found.version
+        message = "%s, but %s %s" % (but, one.text, state)
+        raise ModuleError(message, stdout=outcome["stdout"], stderr=outcome["stderr"])
 
 
 def _diff(simulation):

@@ -43,9 +43,9 @@ def inspect(ctx, args):
             after[key] = args[key]
     if args["group"] is not None:
         before["group"] = _group_name(groups, user.gid) if user else None
-        after["group"] = _known_group(groups, args["group"]).name
+        after["group"] = _known_group(ctx, groups, args["group"]).name
     if args["groups"] is not None:
-        before["groups"], after["groups"] = _memberships(args, groups, user)
+        before["groups"], after["groups"] = _memberships(ctx, args, groups, user)
     _inspect_password(args, user, before, after)
     if args["create_home"]:
         home = args["home"] or (user.home if user else "/home/" + args["name"])
@@ -65,11 +65,11 @@ def _inspect_password(args, user, before, after):
         before["password"] = AS_GIVEN if known.lstrip("!") == args["password"].lstrip("!") else ANOTHER
 
 
-def _memberships(args, groups, user):
-    primary = args["group"] and _known_group(groups, args["group"]).name
+def _memberships(ctx, args, groups, user):
+    primary = args["group"] and _known_group(ctx, groups, args["group"]).name
     if primary is None and user is not None:
         primary = _group_name(groups, user.gid)
-    wanted = {_known_group(groups, text.strip()).name for text in args["groups"] if text.strip()} - {primary}
+    wanted = {_known_group(ctx, groups, text.strip()).name for text in args["groups"] if text.strip()} - {primary}
     current = set()
     if user is not None:
         current = {group.name for group in groups.values() if user.name in group.members} - {primary}
@@ -78,14 +78,16 @@ def _memberships(args, groups, user):
     return sorted(current), sorted(wanted)
 
 
-def _known_group(groups, text):
-    """A group by name or number. Raises ModuleError when there is none."""
+def _known_group(ctx, groups, text):
+    """A group by name or number. Raises ModuleError when there is none; in check mode an earlier task may make it."""
     if text in groups:
         return groups[text]
     if text.isdigit():
         for group in groups.values():
             if group.gid == int(text):
                 return group
+    if ctx.check:
+        return accounts.Group(text, None, [])
     raise ModuleError("there is no group %s on the board; the module group makes one" % text)
 
 
