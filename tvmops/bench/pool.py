@@ -85,10 +85,9 @@ class Worker:
             with _Tail(job_dir / "events.jsonl", on_event) as tail:
                 self._await("done", time.monotonic() + deadline, tail.poll)
         except (BrokenPipeError, EOFError):
-            raise WorkerCrashed(self._how_it_ended()) from None
-        finally:
-            if self._process.poll() is not None:
-                self.kill()
+            ended = self._how_it_ended()
+            self.kill()
+            raise WorkerCrashed(ended) from None
 
     def stop(self) -> None:
         """Let the worker end by itself, then make sure."""

@@ -1,0 +1,237 @@
+"""Runs one job: prepares its directory, hands it to a worker or a board, takes conditions around it."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from tvmops.bench import job_files
+from tvmops.bench.jobs import BASELINE, BoardIdentity, Cell, Job
+from tvmops.bench.leases import CpuGate, board_lease
+from tvmops.bench.pool import WorkerCrashed, WorkerPool, WorkerTimeout
+from tvmops.bench.store import utc_now
+from tvmops.bench.sweep_file import Timeouts
+from tvmops.errors import StackError, TvmopsError
+from tvmops.paths import cache_dir
+
+Emit = Callable[[dict[str, Any]], None]
+
+RPC_SESSION_MARGIN = 30
+
+
+class Board(Protocol):
+    """What a sweep needs of a host. Every call has a deadline and may raise HostUnreachable."""
+
+    shares_cpu: bool
+
+    def identify(self) -> BoardIdentity:
+        """Connect and say which machine answered."""
+
+    def facts(self) -> dict[str, Any]:
+        """What the board is, without secrets. Gathered once."""
+
+    def conditions(self) -> dict[str, Any]:
+        """Clocks, governor, temperature, load, throttling: right now."""
+
+    def rpc(self, stack: str) -> tuple[str, int]:
+        """Host and port, on this machine, that lead to the board's RPC server; None needed means ("", 0)."""
+
+    def restore_rpc(self, stack: str) -> None:
+        """Make a dead RPC server answer again. Raises RpcError."""
+
+    def run_baseline(self, job: dict[str, Any], files: dict[str, Path], deadline: float) -> dict[str, Any]:
+        """Run a baseline job on the board with `files`; its result.json."""
+
+    def reset(self) -> None:
+        """Drop the connection; the next call makes a new one."""
+
+    def close(self) -> None:
+        """End everything. May be called from another thread to break a wait."""
+
+
+@dataclass
+class Finished:
+    """A job that ran: its result and what was noted around it."""
+
+    job: Job
+    result: dict[str, Any]
+    started: str
+    seconds: float
+    before: dict[str, Any] | None = None
+    after: dict[str, Any] | None = None
+    facts: dict[str, Any] | None = None
+    ran: bool = field(default=True)
+    """False when a compile's artifacts were found where an earlier run left them."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether the job did what it should."""
+        return bool(self.result["ok"])
+
+    @property
+    def error(self) -> dict[str, str]:
+        """kind and message of a failed job."""
+        found = self.result.get("error") or {}
+        return {"kind": str(found.get("kind", "Internal")), "message": str(found.get("message", "no message"))}
+
+
+class JobRunner:
+    """Runs jobs one at a time per calling thread. Failures of a job are results, not exceptions."""
+
+    def __init__(
+        self, pool: WorkerPool, gate: CpuGate, timeouts: Timeouts, emit: Emit, cancelled: threading.Event
+    ) -> None:
+        self._pool, self._gate, self._timeouts = pool, gate, timeouts
+        self._emit, self._cancelled = emit, cancelled
+
+    def compile(self, job: Job, cell: Cell, force: bool) -> Finished:
+        """Compile, or take what an earlier run left. Raises Cancelled when the sweep is interrupted."""
+        with job_files.job_lock(job.key, self._cancelled):
+            if not force and job_files.compiled(job.key):
+                result = job_files.read_result(job_files.job_dir(job.key))
+                return Finished(job, result, utc_now(), _phase_sum(result), ran=False)
+            with self._gate.compiling():
+                document = self._document(job, cell)
+                document |= {
+                    "target": dict(cell.target),
+                    "cross_compiler": cell.cross_compiler,
+                    "cache_dir": str(cache_dir().absolute()),
+                }
+                started, clock = utc_now(), time.monotonic()
+                self._starting(job)
+                result = self._in_worker(job, document, self._timeouts.compile)
+                return Finished(job, result, started, time.monotonic() - clock)
+
+    def measure(self, job: Job, cell: Cell, board: Board) -> Finished:
+        """Measure, or run the baseline, on `board`, held alone. Raises Cancelled when interrupted."""
+        name = cell.host.name
+        try:
+            with contextlib.ExitStack() as held:
+                waiting = {"event": "waiting", "host": name, "workload": job.workload, "kind": job.kind}
+                held.enter_context(
+                    board_lease(
+                        name,
+                        f"sweep ({job.title})",
+                        deadline=self._timeouts.board,
+                        cancelled=self._cancelled,
+                        on_wait=lambda text: self._emit({**waiting, "text": text}),
+                    )
+                )
+                if board.shares_cpu:
+                    held.enter_context(self._gate.measuring())
+                self._starting(job)
+                return self._on_board(job, cell, board)
+        except TvmopsError as error:
+            return Finished(job, job_files.failure(type(error).__name__, str(error)), utc_now(), 0.0)
+
+    def _on_board(self, job: Job, cell: Cell, board: Board) -> Finished:
+        started, clock = utc_now(), time.monotonic()
+        finished = self._attempt(job, cell, board)
+        if not finished.ok and finished.error["kind"] in ("Rpc", "RpcError", "HostUnreachable"):
+            self._emit({"event": "retry", **describe(job), "text": _first_line(finished.error["message"])})
+            with contextlib.suppress(TvmopsError):
+                if finished.error["kind"] == "HostUnreachable":
+                    board.reset()
+                elif job.kind != BASELINE:
+                    board.restore_rpc(cell.stack)
+                finished = self._attempt(job, cell, board)
+        finished.started, finished.seconds = started, time.monotonic() - clock
+        return finished
+
+    def _attempt(self, job: Job, cell: Cell, board: Board) -> Finished:
+        finished = Finished(job, {}, "", 0.0)
+        try:
+            finished.facts = board.facts()
+            finished.before = board.conditions()
+            if job.kind == BASELINE:
+                finished.result = self._run_baseline(job, cell, board)
+            else:
+                finished.result = self._run_measure(job, cell, board)
+            finished.after = board.conditions()
+        except TvmopsError as error:
+            finished.result = job_files.failure(type(error).__name__, str(error))
+        return finished
+
+    def _run_measure(self, job: Job, cell: Cell, board: Board) -> dict[str, Any]:
+        host, port = board.rpc(cell.stack)
+        document = self._with_reference(job, cell)
+        document["target"] = dict(cell.target)
+        document["rpc"] = {
+            "host": host,
+            "port": port,
+            "session_timeout": int(self._timeouts.measure) + RPC_SESSION_MARGIN,
+        }
+        return self._in_worker(job, document, self._timeouts.measure)
+
+    def _run_baseline(self, job: Job, cell: Cell, board: Board) -> dict[str, Any]:
+        document = self._with_reference(job, cell)
+        folder = job_files.start_job(job.key, document)
+        source = job_files.job_dir(job.needs or "")
+        names = (job_files.PREPARED_MODEL, job_files.REFERENCE)
+        result = board.run_baseline(document, {name: source / name for name in names}, self._timeouts.baseline)
+        job_files.write_json(folder / "result.json", result)
+        return result
+
+    def _document(self, job: Job, cell: Cell) -> dict[str, Any]:
+        return {
+            "schema": job_files.SCHEMA,
+            "kind": job.kind,
+            "key": job.key,
+            "stack": cell.stack,
+            "workload": dict(cell.workload.document),
+        }
+
+    def _with_reference(self, job: Job, cell: Cell) -> dict[str, Any]:
+        source = job_files.job_dir(job.needs or "")
+        document = self._document(job, cell)
+        document["measure"] = dict(job.inputs["measure"])
+        document["artifact"] = str(source / job_files.ARTIFACT)
+        document["reference"] = str(source / job_files.REFERENCE)
+        return document
+
+    def _in_worker(self, job: Job, document: dict[str, Any], deadline: float) -> dict[str, Any]:
+        folder = job_files.start_job(job.key, document)
+        try:
+            self._pool.run(document["stack"], folder, deadline, lambda event: self._phase(job, event))
+        except WorkerTimeout:
+            return job_files.failure(
+                "Timeout",
+                f"took longer than {deadline:.0f} s (timeouts.{job.kind} in the sweep file); see {folder / 'log.txt'}",
+            )
+        except WorkerCrashed as error:
+            return job_files.failure("Crash", f"the worker ended in the middle of the job: {error}")
+        except StackError as error:
+            return job_files.failure("StackError", str(error))
+        return job_files.read_result(folder)
+
+    def _starting(self, job: Job) -> None:
+        self._emit({"event": "job_start", **describe(job)})
+
+    def _phase(self, job: Job, event: dict[str, Any]) -> None:
+        if "phase" in event:
+            self._emit({"event": "job_phase", **describe(job), "phase": event["phase"]})
+
+
+def describe(job: Job) -> dict[str, Any]:
+    """A job's part of an event."""
+    return {
+        "kind": job.kind,
+        "workload": job.workload,
+        "host": job.host,
+        "stack": job.stack,
+        "key": job.key,
+        "title": job.title,
+    }
+
+
+def _phase_sum(result: dict[str, Any]) -> float:
+    return float(sum((result.get("seconds") or {}).values()))
+
+
+def _first_line(text: str) -> str:
+    return text.splitlines()[0] if text else ""
