@@ -19,6 +19,7 @@ from pathlib import Path
 from tvmops.errors import LabError
 from tvmops.lab.cgroup import Cgroup
 from tvmops.lab.layer import make_host_key
+from tvmops.lab.link import Link
 from tvmops.lab.network import Network
 from tvmops.lab.tools import clean_environment, run
 
@@ -40,6 +41,7 @@ class Board:
     disk_bytes: int | None
     host_key: str
     state: str = "off"
+    faults: tuple[str, ...] = ()
 
     @property
     def kind(self) -> str:
@@ -56,6 +58,7 @@ class Machine:
         self.network = network
         self.board = board
         self.cgroup = Cgroup(f"tvmops-{lab_id}/{board.name}")
+        self.link = Link(lab_id, folder, network, board.number)
 
     # -- on disk
 
@@ -68,6 +71,11 @@ class Machine:
     def disk(self) -> Path:
         """Where the board's disk is mounted, in the board's own mount namespace."""
         return self.folder / "disk"
+
+    @property
+    def root(self) -> Path:
+        """Where its root file system is mounted, in the same namespace."""
+        return self.folder / "root"
 
     @property
     def console(self) -> Path:
@@ -85,7 +93,7 @@ class Machine:
             with self.image.open("wb") as file:
                 file.truncate(self.board.disk_bytes)
             run(["mkfs.ext4", "-q", "-F", "-m", "0", self.image])
-        description = {key: value for key, value in asdict(self.board).items() if key != "state"}
+        description = {key: value for key, value in asdict(self.board).items() if key not in ("state", "faults")}
         partial = self.folder / "board.new"
         partial.write_text(json.dumps(description, indent=1) + "\n")
         partial.rename(self.folder / "board.json")
@@ -126,6 +134,7 @@ class Machine:
         start.write_text(json.dumps(self._start_file(lower, gateway)))
         start.chmod(0o600)
         self.network.plug(self.board.number, self._spawn(start))
+        self.link.attach()
 
     def _spawn(self, start: Path) -> int:
         command = [sys.executable, "-I", "-S", str(Path(__file__).with_name("supervisor.py")), str(start)]
@@ -181,6 +190,7 @@ class Machine:
         self._clear()
 
     def _clear(self) -> None:
+        self.link.detach()
         self.network.unplug(self.board.number)
         wait_for_loops(self.image)
         remove_nspawn_folders(f"{self.lab_id}-{self.board.name}")

@@ -1,7 +1,7 @@
 """The lab's package caches: what boards without a way out install from, as in an office with a mirror.
 
-apt-cacher-ng serves Debian's packages and proxpi those of PyPI, on the bridge's address only. Both keep what they fetched
-in the user's cache folder; a second lab that runs at the same time works on a copy of its own.
+apt-cacher-ng serves Debian's packages and proxpi those of PyPI, on the bridge's address only. Both keep what they
+fetched in the user's cache folder; a second lab that runs at the same time works on a copy of its own.
 """
 
 from __future__ import annotations

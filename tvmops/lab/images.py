@@ -51,6 +51,7 @@ CUSTOMIZE = (
 EXCLUDES = ("/usr/share/man/*", "/usr/share/doc/*", "/usr/share/locale/*", "/usr/share/info/*")
 
 BUILD_DEADLINE = 1800.0
+PROGRESS_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -145,17 +146,27 @@ def _build(arch: str, packed: Path, on_progress: Callable[[str], None]) -> None:
         target = Path(scratch) / "image.tar.zst"
         log = image_dir() / f"{arch}-build.log"
         command = ["nice", "-n", "10", "mmdebstrap", "--mode=root", f"--arch={arch}", "--variant=minbase"]
+        # The emulator is registered already; mmdebstrap's own check would need one more package.
+        command.append("--skip=check/qemu")
         command += [f"--include={','.join(PACKAGES)}", '--aptopt=Acquire::Languages "none"']
         command += [f"--dpkgopt=path-exclude={pattern}" for pattern in EXCLUDES]
         command += [f"--customize-hook={hook}" for hook in CUSTOMIZE]
-        command += [mirrors.SUITE, str(target), *mirror.sources()]
+        command += [mirrors.SUITE, str(target)]
         started = time.monotonic()
-        _run_build(arch, command, log, scratch)
+        try:
+            _run_build(arch, [*command, *mirror.sources()], log, scratch, on_progress)
+        except LabError:
+            if len(mirror.sources()) == 1:
+                raise
+            # A mirror may lack the updates of one architecture, or serve them half-synced.
+            on_progress(f"{mirror.main}: trying again without updates")
+            target.unlink(missing_ok=True)
+            _run_build(arch, [*command, mirror.sources()[0]], log, scratch, on_progress)
         target.rename(packed)
     on_progress(f"base image of {arch} made in {time.monotonic() - started:.0f} s")
 
 
-def _run_build(arch: str, command: list[str], log: Path, scratch: str) -> None:
+def _run_build(arch: str, command: list[str], log: Path, scratch: str, on_progress: Callable[[str], None]) -> None:
     # In namespaces of its own, and dying with us: a killed build leaves no process and no mount behind.
     contained = ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--propagation=private", "--pid", "--fork"]
     contained += ["--kill-child", "--mount-proc", *command]
@@ -165,7 +176,7 @@ def _run_build(arch: str, command: list[str], log: Path, scratch: str) -> None:
             contained, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment, start_new_session=True
         )
         try:
-            code = process.wait(BUILD_DEADLINE)
+            code = _wait_for_build(process, log, on_progress)
         except BaseException:
             process.kill()
             process.wait()
@@ -176,6 +187,20 @@ def _run_build(arch: str, command: list[str], log: Path, scratch: str) -> None:
             f"the base image of {arch} cannot be made; mmdebstrap ended with {code}:\n{tail}",
             f"the whole output: {log}. A mirror of your own: TVMOPS_LAB_MIRROR=http://...",
         )
+
+
+def _wait_for_build(process: subprocess.Popen[bytes], log: Path, on_progress: Callable[[str], None]) -> int:
+    started = time.monotonic()
+    while True:
+        try:
+            return process.wait(PROGRESS_SECONDS)
+        except subprocess.TimeoutExpired:
+            elapsed = time.monotonic() - started
+            lines = log.read_text(errors="replace").split("\n")
+            steps = [line.removeprefix("I: ") for line in lines if line.startswith("I: ")]
+            on_progress(f"{elapsed:.0f} s: {steps[-1] if steps else 'starting'}")
+            if elapsed > BUILD_DEADLINE:
+                raise LabError(f"mmdebstrap has not ended after {elapsed:.0f} s", f"its output: {log}") from None
 
 
 def _unpack(packed: Path, folder: Path, on_progress: Callable[[str], None]) -> None:

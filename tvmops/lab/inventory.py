@@ -87,13 +87,33 @@ def build(boards: Sequence[Board], variables: dict[str, Any]) -> dict[str, Any]:
     return {"all": {"children": {"lab": {"vars": variables, "children": groups}}}}
 
 
-def write(path: Path, boards: Sequence[Board], variables: dict[str, Any]) -> None:
+def write(path: Path, data: dict[str, Any]) -> None:
     """Write the inventory file in one step."""
     text = "# Written by tvmops at every change of the lab.\n"
-    text += yaml.safe_dump(build(boards, variables), sort_keys=False, width=200)
-    partial = path.with_suffix(".new")
+    text += yaml.safe_dump(data, sort_keys=False, width=200)
+    replace_file(path, text)
+
+
+def replace_file(path: Path, text: str) -> None:
+    """Write a file so that readers see the old text or the new."""
+    partial = path.with_name(f"{path.name}.new")
     partial.write_text(text)
     partial.rename(path)
+
+
+def ssh_config(boards: Sequence[Board], key: Path, known_hosts: Path) -> str:
+    """An OpenSSH configuration in which the boards go by their names."""
+    lines = ["Host *", f'  IdentityFile "{key}"', "  IdentitiesOnly yes", "  StrictHostKeyChecking yes"]
+    lines += [f'  UserKnownHostsFile "{known_hosts}"', "  UpdateHostKeys no", "  BatchMode yes", "  LogLevel ERROR"]
+    lines += ["  ConnectTimeout 5", "  ServerAliveInterval 15", "  User root"]
+    for board in boards:
+        lines += [f"Host {board.name}", f"  HostName {board.address}"]
+    return "\n".join(lines) + "\n"
+
+
+def known_hosts(boards: Sequence[Board]) -> str:
+    """The boards' host keys, as OpenSSH stores them."""
+    return "".join(f"{board.address} {board.host_key}\n" for board in boards)
 
 
 def as_dynamic(data: dict[str, Any]) -> dict[str, Any]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
+import shlex
 import shutil
 import subprocess
 import threading
@@ -22,8 +21,10 @@ from tvmops.lab import images, inventory, layer
 from tvmops.lab.board import FIRST_NUMBER, LAST_NUMBER, Board, Machine, check_name, loops, remove_nspawn_folders
 from tvmops.lab.cache import PackageCache
 from tvmops.lab.cgroup import Cgroup
+from tvmops.lab.checks import default_deadline, leftovers, parse_size, require_root
 from tvmops.lab.locking import locked
 from tvmops.lab.network import Network
+from tvmops.lab.notes import active, note
 from tvmops.lab.tools import clean_environment, require, run
 from tvmops.paths import lab_dir
 
@@ -108,7 +109,7 @@ class Lab:
 
     def boards(self) -> list[Board]:
         """The lab's boards with their present state."""
-        return [replace(machine.board, state=machine.state()) for machine in self.machines().values()]
+        return [present(machine) for machine in self.machines().values()]
 
     def inventory(self) -> dict[str, Any]:
         """The lab as inventory data. Raises LabError when the lab is not up."""
@@ -162,7 +163,7 @@ class Lab:
             self._start_all(machines, wait, tell)
             if cache:
                 self.cache.wait_ready()
-        return [replace(machine.board, state=machine.state()) for machine in machines]
+        return [present(machine) for machine in machines]
 
     def _prepare(self, nat: bool) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -245,28 +246,26 @@ class Lab:
         own = layer.ensure_layer(self.folder / "layer", arch, layer.ensure_key(self.key))
         gateway = self.network.address(1) if self.network.tables() else None
         machine.power_on([own, base], gateway)
+        note(machine.folder, "poweron")
 
     def _write_files(self) -> None:
         boards = [machine.board for machine in self.machines().values()]
-        lines = ["Host *", "  User root", f'  IdentityFile "{self.key}"', "  IdentitiesOnly yes"]
-        lines += ["  StrictHostKeyChecking yes", f'  UserKnownHostsFile "{self.known_hosts}"', "  ConnectTimeout 5"]
-        lines += ["  ServerAliveInterval 15", "  LogLevel ERROR", "  BatchMode yes", "  UpdateHostKeys no"]
-        for board in boards:
-            lines += [f"Host {board.name}", f"  HostName {board.address}"]
-        _replace(self.ssh_config, "\n".join(lines) + "\n")
-        _replace(self.known_hosts, "".join(f"{board.address} {board.host_key}\n" for board in boards))
-        mirrors = self.cache.variables() if self.cache.running() else {}
-        inventory.write(self.inventory_path, boards, inventory.lab_variables(self.key, self.known_hosts, mirrors))
+        inventory.replace_file(self.ssh_config, inventory.ssh_config(boards, self.key, self.known_hosts))
+        inventory.replace_file(self.known_hosts, inventory.known_hosts(boards))
+        inventory.write(self.inventory_path, self.inventory())
 
     # -- using
+
+    def ssh_command(self, board: Board | str, argv: Sequence[str], user: str = "root") -> list[str]:
+        """The command that runs `argv` on a board over ssh as `user`; without `argv`, a login."""
+        command = ["ssh", "-F", str(self.ssh_config), "-l", user, self.machine(board).board.name]
+        return [*command, "--", shlex.join(argv)] if argv else command
 
     def exec(
         self, board: Board | str, argv: Sequence[str], *, user: str = "root", stdin: str = "", timeout: float = 60.0
     ) -> CommandResult:
         """Run `argv` on a board over ssh as `user`. Raises LabError when it has not ended after `timeout` seconds."""
-        machine = self.machine(board)
-        quoted = " ".join(_quote(word) for word in argv)
-        command = ["ssh", "-F", str(self.ssh_config), "-l", user, machine.board.name, "--", quoted]
+        command = self.ssh_command(board, argv, user)
         try:
             done = subprocess.run(
                 command,
@@ -279,7 +278,7 @@ class Lab:
                 env=clean_environment(),
             )
         except subprocess.TimeoutExpired as error:
-            raise LabError(f"board {machine.board.name}: '{quoted}' has not ended after {timeout:.0f} s") from error
+            raise LabError(f"board {command[5]}: '{command[-1]}' has not ended after {timeout:.0f} s") from error
         return CommandResult(done.returncode, done.stdout, done.stderr)
 
     def fault(self, board: Board | str, kind: str, *args: str) -> str:
@@ -313,57 +312,13 @@ class Lab:
 
     def leftovers(self) -> list[str]:
         """Whatever of the lab is still in the kernel, in words; empty after `down`."""
-        found = [f"process {pid}" for pid in self.cgroup.processes()]
-        found += [f"control group {self.cgroup.name}"] if self.cgroup.exists() else []
-        found += [f"interface {name}" for name in self.network.links()]
-        found += [f"firewall {table}" for table in self.network.tables()]
-        found += [f"mount {line.split()[1]}" for line in _mounts() if f"{self.folder}/" in line]
-        backing = run(["losetup", "-n", "-O", "NAME,BACK-FILE"], check=False).stdout.splitlines()
-        found += [f"loop {line}" for line in backing if f"{self.folder}/" in line]
-        for kind in ("propagate", "unix-export"):
-            found += [str(path) for path in Path("/run/systemd/nspawn").glob(f"{kind}/{self.id}-*")]
-        return found
+        return leftovers(self.id, self.folder, self.cgroup, self.network)
 
 
-def require_root() -> None:
-    """Raises LabError unless this process is root."""
-    if os.geteuid() != 0:
-        raise LabError(
-            "virtual boards need root: they have file systems, networks and control groups of their own",
-            "run the command with sudo, or use this machine itself as a board (ansible_connection: local)",
-        )
-
-
-def default_deadline(count: int, arch: str) -> float:
-    """Seconds that each of `count` boards starting together may take."""
-    return 300.0 + 30.0 * count if images.emulated(arch) else 60.0 + 3.0 * count
-
-
-def parse_size(text: int | str | None) -> int | None:
-    """`400M`, `2G` or bytes -> bytes. Raises LabError."""
-    if text is None or isinstance(text, int):
-        return text
-    match = re.fullmatch(r"(\d+)([KMGT]?)(?:i?B)?", text.strip(), re.IGNORECASE)
-    if not match:
-        raise LabError(f"'{text}' is not a size", "write it like 400M or 2G")
-    size = int(match[1]) * 1024 ** " KMGT".index(match[2].upper() or " ")
-    if size < 32 * 1024**2:
-        raise LabError(f"a disk of {text} is too small for a board", "use at least 32M")
-    return size
-
-
-def _mounts() -> list[str]:
-    return Path("/proc/mounts").read_text().splitlines()
-
-
-def _quote(word: str) -> str:
-    return "'" + word.replace("'", "'\\''") + "'"
-
-
-def _replace(path: Path, text: str) -> None:
-    partial = path.with_suffix(".new")
-    partial.write_text(text)
-    partial.rename(path)
+def present(machine: Machine) -> Board:
+    """The board with its present state and faults."""
+    faults = tuple(" ".join([kind, *args]) for kind, args in active(machine.folder).items())
+    return replace(machine.board, state=machine.state(), faults=faults)
 
 
 def lab_ids() -> list[str]:
@@ -371,8 +326,3 @@ def lab_ids() -> list[str]:
     if not lab_dir().is_dir():
         return []
     return sorted(path.parent.name for path in lab_dir().glob("*/boards"))
-
-
-def describe(lab: Lab) -> list[dict[str, Any]]:
-    """The lab's boards as plain data for `lab.ps --json`."""
-    return [json.loads(json.dumps(vars(board))) for board in lab.boards()]

@@ -113,7 +113,7 @@ def _keygen(key: Path, comment: str) -> None:
 
 
 def ensure_layer(folder: Path, arch: str, public_key: str) -> Path:
-    """Write the layer for `arch` under `folder` unless it is there; boards may be running on it, so it never changes."""
+    """Write the layer for `arch` under `folder` unless it is there: it never changes under running boards."""
     layer = folder / arch
     if layer.is_dir():
         return layer

@@ -1,8 +1,9 @@
 """One board's supervisor: makes its namespaces, mounts its disk, configures its network and boots it.
 
-Run as a program with one argument, the board's start file; needs only the standard library. It outlives the controller,
-as a machine stays on when its user leaves. Mounts, loop device, network namespace and cable belong to this process and
-its children, so that killing the board's control group frees all of them: there is nothing to unmount, also after a crash.
+Run as a program with one argument, the board's start file; needs only the standard library. It outlives the
+controller, as a machine stays on when its user leaves. Mounts, loop device, network namespace and cable belong to this
+process and its children, so that killing the board's control group frees all of them: there is nothing to unmount, also
+after a crash.
 
 It writes its process id to standard output once its namespaces exist, then waits for the cable.
 """
@@ -111,7 +112,7 @@ def boot_plain(root: str, config: dict[str, Any]) -> None:
     """Become a board without an init system: sshd in namespaces of its own."""
     command = ["unshare", "--mount", "--pid", "--uts", "--ipc", "--cgroup", "--fork", "--kill-child"]
     command += ["chroot", root, "/bin/sh", "/usr/sbin/lab-init", config["name"]]
-    os.execvp(command[0], command)
+    os.execvp(command[0], command)  # noqa: S606
 
 
 def boot_systemd(root: str, config: dict[str, Any]) -> int:
@@ -124,7 +125,7 @@ def boot_systemd(root: str, config: dict[str, Any]) -> int:
     child = os.fork()
     if child == 0:
         join([config["box"]])
-        os.execvpe(command[0], command, environment)
+        os.execvpe(command[0], command, environment)  # noqa: S606
     _, status = os.waitpid(child, 0)
     return os.waitstatus_to_exitcode(status)
 
