@@ -1,0 +1,74 @@
+"""Boards without Python, or with a Python that lacks parts of its library: install it with apt, by plain shell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tvmops.connection import become as becoming
+from tvmops.connection.base import Become, Connection, Deadline, unreachable
+from tvmops.connection.options import become_settings
+from tvmops.errors import AgentError, BecomeError
+
+DEADLINE = 900.0  # seconds for all of it: slow boards unpack slowly
+SILENCE = 180.0  # seconds without a line of output
+SHOWN_LINES = 12
+
+_OPTIONS = (
+    "-o Acquire::http::Timeout=20 -o Acquire::https::Timeout=20 -o Acquire::Retries=1 "
+    "-o DPkg::Lock::Timeout=120 -o Dpkg::Use-Pty=0"
+)
+_SCRIPT = (
+    "command -v apt-get > /dev/null 2>&1 || { echo tvmops:no-apt; exit 0; }; "
+    "DEBIAN_FRONTEND=noninteractive; export DEBIAN_FRONTEND; "
+    # A failed update is not the end: the lists that are there may do.
+    f"apt-get {_OPTIONS} update < /dev/null 2>&1; "
+    f"apt-get {_OPTIONS} install -y --no-install-recommends python3 < /dev/null 2>&1; "
+    "echo tvmops:status $?"
+)
+
+
+def install_python(
+    connection: Connection, become: Become | None, why: str, notify: Callable[[str], None] = lambda _: None
+) -> None:
+    """Install python3 as root. `notify` gets apt's lines as they come.
+
+    Raises AgentError (no apt, or apt failed, with its output), BecomeError when nobody may become root,
+    HostUnreachable when the board goes silent.
+    """
+    name = connection.host.name
+    root = become if become is not None and become.user == "root" else become_settings(connection.host, become=True)
+    if root is not None and root.user != "root":
+        root = Become(password=root.password, exe=root.exe, flags=root.flags)
+    try:
+        process = becoming.start(connection, root or Become(), _SCRIPT)
+    except BecomeError as error:
+        raise BecomeError(f"{name}: {why}, and only root can install python3: {error.message}", error.hint) from error
+    deadline = Deadline(DEADLINE)
+    lines: list[str] = []
+    try:
+        while (raw := process.read_line(min(SILENCE, deadline.left()))) is not None:
+            line = raw.decode("utf-8", "replace").strip()
+            if line == "tvmops:no-apt":
+                raise AgentError(
+                    f"{name}: {why}, and there is no apt-get to install it with",
+                    "install Python 3.5 or later there by hand (not on PATH? ansible_python_interpreter)",
+                )
+            if line.startswith("tvmops:status "):
+                if line != "tvmops:status 0":
+                    raise _failed(name, why, lines)
+                return
+            lines.append(line)
+            notify(line)
+            if deadline.passed():
+                raise unreachable(connection.host, f"installing python3 took more than {DEADLINE / 60:.0f} minutes")
+        raise _failed(name, why, lines)
+    finally:
+        process.kill()
+
+
+def _failed(name: str, why: str, lines: list[str]) -> AgentError:
+    shown = "".join(f"\n    {line}" for line in lines[-SHOWN_LINES:])
+    return AgentError(
+        f"{name}: {why}, and apt-get could not install python3:{shown}",
+        "see to the board's package sources (/etc/apt), then try again",
+    )

@@ -1,0 +1,81 @@
+"""The text of a small program that a board's Python runs when it does not have the agent yet.
+
+It reads the agent's zip archive from its standard input, checks it, unpacks it and becomes the agent, still on the
+same standard streams: no second connection, and no second sudo. Plain text, because nothing else is there to run it.
+"""
+
+from __future__ import annotations
+
+import shlex
+
+# Any Python must be able to read this much, to say that it is too old.
+PROGRAM = r"""
+import sys
+def say(text):
+    sys.stdout.write("tvmops:" + text + "\n")
+    sys.stdout.flush()
+if sys.version_info < (3, 5):
+    say("old-python %d.%d" % sys.version_info[:2])
+    sys.exit(0)
+try:
+    import ctypes, fcntl, hashlib, io, json, os, select, shutil, subprocess, tempfile, threading, time, zipfile, zlib
+except ImportError as error:
+    say("no-module %s" % error)
+    sys.exit(0)
+digest, size = sys.argv[1], int(sys.argv[2])
+say("need-agent")
+data = b""
+while len(data) < size:
+    piece = os.read(0, min(size - len(data), 65536))
+    if not piece:
+        sys.exit(1)
+    data += piece
+if hashlib.sha256(data).hexdigest() != digest:
+    say("damaged")
+    sys.exit(0)
+problems = []
+for folder in sys.argv[3:]:
+    target = os.path.join(folder, "agent-" + digest)
+    try:
+        os.makedirs(folder, 0o700, exist_ok=True)
+        if os.lstat(folder).st_uid != os.geteuid() or os.path.islink(folder):
+            problems.append(folder + " belongs to someone else")
+            continue
+        os.chmod(folder, 0o700)
+        for name in os.listdir(folder):
+            old = os.path.join(folder, name)
+            if time.time() - os.lstat(old).st_mtime > 30 * 86400:
+                shutil.rmtree(old, ignore_errors=True)
+        new = tempfile.mkdtemp(prefix=".new-", dir=folder)
+        zipfile.ZipFile(io.BytesIO(data)).extractall(new)
+        try:
+            os.rename(new, target)
+        except OSError:
+            shutil.rmtree(new, ignore_errors=True)
+            if not os.path.isdir(target):
+                raise
+    except OSError as error:
+        problems.append("%s: %s" % (folder, error.strerror))
+        continue
+    os.execv(sys.executable, [sys.executable, "-I", "-S", target])
+say("no-place " + "; ".join(problems))
+"""
+
+
+def launch_script(digest: str, size: int, interpreter: str | None) -> str:
+    """A shell script that becomes the agent when it is there, else the program above, else names what is missing.
+
+    The agent lives in the cache of the user it runs as, in a folder only he can write to: a root agent never runs code
+    that another user could have changed. /var/tmp is for users whose home cannot be written to.
+    """
+    candidates = [interpreter] if interpreter else ["python3", "/usr/bin/python3", "/usr/local/bin/python3"]
+    look_for = " ".join(shlex.quote(candidate) for candidate in candidates)
+    return (
+        f'p=; for c in {look_for}; do p=$(command -v "$c" 2>/dev/null) && break; done; '
+        '[ -n "$p" ] || { echo tvmops:need-python; exit 0; }; '
+        'h="${HOME:-/nonexistent}/.cache/tvmops"; '
+        f'a="$h/agent-{digest}"; [ -O "$h" ] && [ -O "$a/__main__.py" ] && exec "$p" -I -S "$a"; '
+        f't="/var/tmp/tvmops-$(id -u)"; '
+        f'a="$t/agent-{digest}"; [ -O "$t" ] && [ -O "$a/__main__.py" ] && exec "$p" -I -S "$a"; '
+        f'exec "$p" -I -S -c {shlex.quote(PROGRAM)} {digest} {size} "$h" "$t"'
+    )
