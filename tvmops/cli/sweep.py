@@ -1,0 +1,64 @@
+"""The command `sweep`: compile and measure what is missing, with progress, and keep it."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from types import FrameType
+from typing import Any
+
+from tvmops.cli.common import HOST_HELP, INVENTORY_HELP, command, load
+
+
+@command(
+    positional=["file"],
+    help={
+        "file": "sweep file, or its name in sweeps/ (default: smoke)",
+        "inventory": INVENTORY_HELP,
+        "host": HOST_HELP + " (default: what the sweep file says)",
+        "limit": "narrow the hosts further",
+        "workload": "only workloads whose name matches: a glob, several with commas",
+        "json_": "events as JSON, one per line",
+        "repeat": "samples per measurement, instead of the sweep file's number",
+        "force": "run again what is stored, compiles included",
+        "store": "where results are kept, as SQLAlchemy URL (default: .tvmops/results.sqlite)",
+    },
+)
+def sweep(
+    ctx: Any,
+    *,
+    file: str = "smoke",
+    inventory: str | None = None,
+    host: str | None = None,
+    limit: str | None = None,
+    workload: str | None = None,
+    json_: bool = False,
+    repeat: int = 0,
+    force: bool = False,
+    store: str | None = None,
+) -> None:
+    """Compile and measure a sweep's workloads on its hosts; what is stored is not run again."""
+    from tvmops.bench.store import Store
+    from tvmops.bench.surroundings import real_surroundings
+    from tvmops.bench.sweep import Options, run_sweep
+    from tvmops.bench.sweep_file import load_sweep
+    from tvmops.cli.sweep_view import make_view
+
+    signal.signal(signal.SIGTERM, _as_interrupt)
+    wanted = load_sweep(file)
+    hosts = load(inventory).select(host or wanted.hosts, limit)
+    results = Store(store)
+    options = Options(workloads=workload, repeat=repeat or None, force=force)
+    try:
+        with make_view(json_, sys.stdout) as view:
+            result = run_sweep(wanted, hosts, options, around=real_surroundings(hosts), store=results, emit=view.emit)
+    finally:
+        results.close()
+    result.raise_if_bad()
+
+
+def _as_interrupt(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+COMMANDS = [sweep]
