@@ -6,43 +6,31 @@ import re
 import shlex
 import shutil
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from tvmops.connection.base import CommandResult
 from tvmops.errors import LabError
 from tvmops.lab import images, inventory, layer
-from tvmops.lab.board import FIRST_NUMBER, LAST_NUMBER, Board, Machine, check_name, loops, remove_nspawn_folders
+from tvmops.lab.board import Board, Machine, check_name, loops, remove_nspawn_folders
 from tvmops.lab.cache import PackageCache
 from tvmops.lab.cgroup import Cgroup
 from tvmops.lab.checks import default_deadline, leftovers, parse_size, require_root
 from tvmops.lab.locking import locked
 from tvmops.lab.network import Network
 from tvmops.lab.notes import active, note
+from tvmops.lab.starting import EventKind, LabEvent, Wanted, describe, start_all
 from tvmops.lab.tools import clean_environment, require, run
 from tvmops.paths import lab_dir
 
 ID = re.compile(r"[a-z][a-z0-9]{0,9}")
 INOTIFY = Path("/proc/sys/fs/inotify/max_user_instances")
 INOTIFY_NEEDED = 4096  # systemd takes about 6 per board; the usual 128 stop at 20 boards
-LOGINS_AT_ONCE = 16
 TOOLS = ("ip", "losetup", "mount", "mkfs.ext4", "nsenter", "ssh", "ssh-keygen", "systemd-nspawn", "tar", "unshare")
-
-
-@dataclass(frozen=True)
-class LabEvent:
-    """Progress of `up`: kind is `image`, `cache`, `start`, `ready` or `failed`; `seconds` since `up` began."""
-
-    kind: str
-    board: str | None
-    text: str
-    seconds: float
 
 
 def quiet(_event: LabEvent) -> None:
@@ -141,7 +129,7 @@ class Lab:
         require(TOOLS)
         began = time.monotonic()
 
-        def tell(kind: str, text: str, board: str | None = None) -> None:
+        def tell(kind: EventKind, text: str, board: str | None = None) -> None:
             on_progress(LabEvent(kind, board, text, time.monotonic() - began))
 
         prefix = prefix or images.architecture(arch).prefix
@@ -150,20 +138,23 @@ class Lab:
             raise LabError("no boards asked for", "use --boards 2")
         for name in names:
             check_name(name)
-        size = parse_size(disk)
+        wanted = Wanted(tuple(names), arch, plain, parse_size(disk))
         images.ensure_image(arch, lambda text: tell("image", text))
         with self.lock():
             self._prepare(nat)
-            machines = self._describe(names, arch, plain, size)
+            # Made here, once, because boards start in parallel.
+            self._layers(arch)
+            existing = self.machines()
+            described = describe(self.id, self.folder / "boards", self.network, existing, wanted)
             if cache and not self.cache.running():
                 tell("cache", "starting the package cache")
                 self.cache.start()
             self._write_files()
             wait = deadline or default_deadline(len(names), arch)
-            self._start_all(machines, wait, tell)
+            start_all(described, self.power_on, self.ssh_config, wait, tell)
             if cache:
                 self.cache.wait_ready()
-        return [present(machine) for machine in machines]
+        return [present(machine) for machine in described]
 
     def _prepare(self, nat: bool) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -173,7 +164,9 @@ class Lab:
             raise LabError(
                 f"{self.folder}: the lab's folder must not have ':' or ',' in its name", "set TVMOPS_LAB_DIR"
             )
-        self.network.claim()
+        if not self.cgroup.populated():
+            # What an ended lab may have left.
+            self.network.remove()
         self.network.create()
         if nat:
             self.network.nat_on(self.folder / "ip_forward")
@@ -182,71 +175,16 @@ class Lab:
             # Left raised by `down`: other labs may have come to rely on it, and a higher limit harms nobody.
             INOTIFY.write_text(str(INOTIFY_NEEDED))
 
-    def _describe(self, names: Sequence[str], arch: str, plain: bool, size: int | None) -> list[Machine]:
-        existing = self.machines()
-        taken = {machine.board.number for machine in existing.values()}
-        free = [number for number in range(FIRST_NUMBER, LAST_NUMBER + 1) if number not in taken]
-        fresh: list[Machine] = []
-        for name in names:
-            if name in existing:
-                self._check_same(existing[name].board, arch, plain, size)
-                continue
-            if not free:
-                raise LabError(f"lab '{self.id}' is full: it has room for {LAST_NUMBER - FIRST_NUMBER + 1} boards")
-            number = free.pop(0)
-            board = Board(name, number, self.network.address(number), arch, plain, size, "")
-            fresh.append(Machine(self.id, self.folder / "boards" / name, self.network, board))
-        with ThreadPoolExecutor(max_workers=8) as pool:
-            list(pool.map(Machine.create, fresh))
-        machines = self.machines()
-        return [machines[name] for name in names]
-
-    def _check_same(self, board: Board, arch: str, plain: bool, size: int | None) -> None:
-        if (board.arch, board.plain, board.disk_bytes) == (arch, plain, size):
-            return
-        disk = f", disk {board.disk_bytes} bytes" if board.disk_bytes else ""
-        raise LabError(
-            f"board {board.name} exists already as another kind of board ({board.arch}, {board.kind}{disk})",
-            "choose other names (--name PREFIX), or remove all boards first: lab.down --purge",
-        )
-
-    def _start_all(
-        self, machines: Sequence[Machine], deadline: float, tell: Callable[[str, str, str | None], None]
-    ) -> None:
-        stop = threading.Event()
-        failures: list[LabError] = []
-
-        def start(machine: Machine) -> None:
-            name = machine.board.name
-            if stop.is_set():
-                return
-            try:
-                if machine.state() == "off":
-                    tell("start", "starting", name)
-                    self.power_on(machine)
-                machine.wait_for_login(self.ssh_config, deadline, stop)
-                tell("ready", f"ready at {machine.board.address}", name)
-            except LabError as error:
-                failures.append(error)
-                tell("failed", error.message.partition("\n")[0], name)
-
-        with ThreadPoolExecutor(max_workers=LOGINS_AT_ONCE) as pool:
-            try:
-                list(pool.map(start, machines))
-            except BaseException:
-                stop.set()
-                raise
-        if failures:
-            raise LabError("\n".join(error.message for error in failures), "look at lab.ps; remove all: lab.down")
-
     def power_on(self, machine: Machine) -> None:
         """Switch a board on; it accepts logins some seconds later."""
-        arch = machine.board.arch
-        base = images.ensure_image(arch)
-        own = layer.ensure_layer(self.folder / "layer", arch, layer.ensure_key(self.key))
         gateway = self.network.address(1) if self.network.tables() else None
-        machine.power_on([own, base], gateway)
+        machine.power_on(self._layers(machine.board.arch), gateway)
         note(machine.folder, "poweron")
+
+    def _layers(self, arch: str) -> list[Path]:
+        """The folders below a board's own files, topmost first."""
+        own = layer.ensure_layer(self.folder / "layer", arch, layer.ensure_key(self.key))
+        return [own, images.ensure_image(arch)]
 
     def _write_files(self) -> None:
         boards = [machine.board for machine in self.machines().values()]

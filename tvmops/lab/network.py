@@ -70,9 +70,14 @@ class Network:
 
     def create(self) -> None:
         """Make the bridge with the controller's address on it."""
-        if (NET / self.bridge).exists():
-            return
         address = f"10.213.{self.claim()}.1/24"
+        if (NET / self.bridge).exists():
+            if address in run(["ip", "-4", "-o", "addr", "show", "dev", self.bridge]).stdout:
+                return
+            raise LabError(
+                f"a bridge {self.bridge} with another address is in use",
+                "another lab of the same id, kept in another folder? choose another --id",
+            )
         commands = [
             f"link add {self.bridge} type bridge forward_delay 0",
             f"addr add {address} dev {self.bridge}",
