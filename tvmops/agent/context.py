@@ -1,10 +1,7 @@
 """What a module may use: the task's switches, running programs, blobs, a scratch directory, progress."""
 
 import os
-import subprocess
 import time
-
-from . import process
 
 SYSTEM_DIRECTORIES = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 PROGRESS_INTERVAL = 0.2  # seconds between two progress events
@@ -35,12 +32,16 @@ class Context:
         The task's `environment` and then `env` are added to the agent's own. After `timeout` seconds the whole
         process group is killed. Raises ModuleError when the program cannot be started or times out.
         """
+        import subprocess
+
+        from . import process
+
         full_env = dict(os.environ)
         for extra in (self.environment, env or {}):
             full_env.update((str(key), str(value)) for key, value in extra.items())
         argv = [str(word) for word in argv]
         try:
-            return process.run(argv, stdin, cwd, timeout, full_env, self.progress)
+            return process.run(argv, stdin, cwd, timeout, env=full_env, progress=self.progress)
         except subprocess.TimeoutExpired as error:
             raise ModuleError(
                 "%s did not finish within %g seconds and was killed" % (argv[0], timeout),

@@ -46,7 +46,7 @@ def kill_all():
         _kill_group(group)
 
 
-def run(argv, stdin, cwd, timeout, env, progress):
+def run(argv, stdin, cwd, timeout, *, env, progress):
     """Run `argv` -> (rc, stdout, stderr). Raises OSError, or subprocess.TimeoutExpired after `timeout` seconds."""
     if isinstance(stdin, str):
         stdin = stdin.encode("utf-8", "surrogateescape")

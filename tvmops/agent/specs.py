@@ -1,4 +1,4 @@
-"""Argument checking, from one SPEC per module, for both sides: the controller before a board is touched, the agent again."""
+"""Argument checking, from one SPEC per module, for both sides: the controller early, the agent again."""
 
 import json
 import re
@@ -53,7 +53,7 @@ def validate(name, args, templated=False):
         return {}, [Problem(None, "there is no module %r" % name, nearest(name, MODULES))]
     module = load(name)
     problems = []
-    given = _by_own_name(module, name, args, templated, problems)
+    given = _by_own_name(module, name, args, problems)
     clean = {}
     for key, option in sorted(module.SPEC.items()):
         value = given.pop(key, None)
@@ -87,7 +87,7 @@ def is_templated(value):
     return False
 
 
-def _by_own_name(module, name, args, templated, problems):
+def _by_own_name(module, name, args, problems):
     """The given arguments under their own names; unknown ones become problems."""
     aliases = {alias: key for key, option in module.SPEC.items() for alias in option.get("aliases", ())}
     given = {}

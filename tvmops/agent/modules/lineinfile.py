@@ -1,0 +1,182 @@
+"""lineinfile: one line of a text file, present or absent."""
+
+import os
+import re
+
+from .. import attributes, diff
+from ..context import ModuleError
+from ..files import backup, kind, make_directories, replacing
+from .copy import check_validity
+
+SPEC = dict(
+    attributes.SPEC,
+    path={"type": "path", "required": True, "aliases": ["dest", "destfile", "name"]},
+    line={"type": "str", "aliases": ["value"]},
+    regexp={"type": "str", "aliases": ["regex"]},
+    search_string={"type": "str"},
+    state={"type": "str", "choices": ["present", "absent"], "default": "present"},
+    insertafter={"type": "str"},
+    insertbefore={"type": "str"},
+    backrefs={"type": "bool", "default": False},
+    create={"type": "bool", "default": False},
+    backup={"type": "bool", "default": False},
+    firstmatch={"type": "bool", "default": False},
+    validate={"type": "str"},
+)
+RULES = {
+    "required_if": [["state", "present", ["line"]], ["backrefs", True, ["regexp"]]],
+    "required_one_of": [["line", "regexp", "search_string"]],
+    "mutually_exclusive": [["insertbefore", "insertafter"], ["regexp", "search_string"], ["backrefs", "search_string"]],
+}
+EXAMPLE = {"path": "/etc/environment", "line": "TVM_HOME=/opt/tvmops/releases/current", "create": True}
+NEWLINE = b"\n"
+
+
+def VERIFY(args):  # noqa: N802  (the contract's name)
+    """Where the expression does not match the new line, a second run may find another line to replace, as in Ansible."""
+    pattern = args["search_string"] if args["search_string"] is not None else args["regexp"]
+    if args["state"] == "absent" or pattern is None:
+        return True
+    return not args["backrefs"] and bool(_matcher(args)(args["line"].encode() + NEWLINE))
+
+
+def inspect(ctx, args):
+    """The file's text as it is, and as it should be."""
+    path = os.path.realpath(args["path"])
+    at = kind(path)
+    if at == "directory":
+        raise ModuleError("%s is a directory" % args["path"], rc=256, path=path)
+    exists = at != "absent"
+    if not exists and args["state"] == "present" and not args["create"] and not ctx.check:
+        raise ModuleError("%s does not exist (create: true would make it)" % args["path"], rc=257, path=path)
+    old = _read(path) if exists else b""
+    new, said = _edited(args, old)
+    becomes = "file" if exists or args["state"] == "present" else "absent"
+    before = {"state": "file" if exists else "absent", "content": old if exists else None}
+    after = {"state": becomes, "content": new if becomes == "file" else None, "_path": path}
+    after.update(_said=said, _found=old.count(NEWLINE) - new.count(NEWLINE))
+    if exists:
+        before.update(attributes.observed(args, path))
+    if becomes == "file":
+        after.update(attributes.wanted(ctx, args, path))
+    return before, after
+
+
+def apply(ctx, args, before, after):
+    """Replace the file's text in one step, and set the attributes."""
+    path, extra = after["_path"], {}
+    if before["content"] == after["content"]:
+        attributes.apply(path, after)
+        return extra
+    if args["backup"] and before["state"] == "file":
+        extra["backup"] = backup(path)
+    make_directories(os.path.dirname(path))
+    mode, uid, gid = attributes.numbers(after)
+    with replacing(path, mode, uid, gid) as target:
+        target.write(after["content"])
+        target.flush()
+        check_validity(ctx, args["validate"], target.name)
+    return extra
+
+
+def result(ctx, args, after):
+    """Ansible's return values."""
+    values = {"msg": after["_said"]}
+    if args["state"] == "absent":
+        values["found"] = max(0, after["_found"])
+    return values
+
+
+def _read(path):
+    with open(path, "rb") as source:
+        return source.read()
+
+
+def _edited(args, old):
+    """The new text -> (bytes, what was done)."""
+    lines = old.splitlines(True) if b"\r" not in old else _lines(old)
+    if args["state"] == "absent":
+        matches = _matcher(args)
+        kept = [line for line in lines if not matches(line)]
+        removed = len(lines) - len(kept)
+        return b"".join(kept), "%d line(s) removed" % removed if removed else ""
+    text = args["line"]
+    if text.endswith("\n"):
+        text = text[:-1]
+    if "\n" in text:
+        raise ModuleError("line must be a single line: use copy, or one lineinfile task for each line")
+    return _with_line(args, lines, text.encode("utf-8", "surrogateescape"))
+
+
+def _lines(data):
+    """Lines that end with \\n only, as a text file has them: splitlines() would also split at a lone \\r."""
+    parts = data.split(NEWLINE)
+    return [part + NEWLINE for part in parts[:-1]] + ([parts[-1]] if parts[-1] else [])
+
+
+def _matcher(args):
+    """What finds the lines: the expression, the string, or the line itself."""
+    if args["regexp"] is not None:
+        return _compiled(args["regexp"]).search
+    if args["search_string"] is not None:
+        wanted = args["search_string"].encode("utf-8", "surrogateescape")
+        return lambda line: wanted in line
+    exact = args["line"].encode("utf-8", "surrogateescape").rstrip(b"\r\n")
+    return lambda line: line.rstrip(b"\r\n") == exact
+
+
+def _compiled(pattern):
+    try:
+        return re.compile(pattern.encode("utf-8", "surrogateescape"))
+    except re.error as error:
+        raise ModuleError("%r is not a regular expression: %s" % (pattern, error))
+
+
+def _with_line(args, lines, line):
+    found = match = None
+    if args["regexp"] is not None or args["search_string"] is not None:
+        found, match = _find(lines, _matcher(args), args["firstmatch"])
+    if found is None:
+        found = _find(lines, lambda one: one.rstrip(b"\r\n") == line, first=False)[0]
+        if found is not None and match is None and args["backrefs"]:
+            return b"".join(lines), ""
+    if found is not None:
+        new = match.expand(line) if args["backrefs"] else line
+        if not new.endswith(NEWLINE):
+            new += NEWLINE
+        if lines[found] == new or (lines[found] + NEWLINE == new and found == len(lines) - 1):
+            return b"".join(lines), ""
+        return b"".join(lines[:found] + [new] + lines[found + 1 :]), "line replaced"
+    if args["backrefs"]:
+        return b"".join(lines), ""
+    return _inserted(args, lines, line)
+
+
+def _find(lines, matches, first):
+    """The first or last line that matches -> (its index, the match), or (None, None)."""
+    index = match = None
+    for number, line in enumerate(lines):
+        one = matches(line)
+        if one:
+            index, match = number, one
+            if first:
+                break
+    return index, match
+
+
+def _inserted(args, lines, line):
+    """The line is nowhere yet: put it where insertafter or insertbefore says, else at the end."""
+    position = len(lines)
+    if "BOF" in (args["insertbefore"], args["insertafter"]):
+        position = 0
+    elif args["insertbefore"] is not None:
+        place = _find(lines, _compiled(args["insertbefore"]).search, args["firstmatch"])[0]
+        position = len(lines) if place is None else place
+    elif args["insertafter"] not in (None, "EOF"):
+        place = _find(lines, _compiled(args["insertafter"]).search, args["firstmatch"])[0]
+        position = len(lines) if place is None else place + 1
+    lines = list(lines)
+    if position == len(lines) and lines and not lines[-1].endswith(NEWLINE):
+        lines[-1] += NEWLINE
+    lines.insert(position, line + NEWLINE)
+    return b"".join(lines), "line added"

@@ -1,0 +1,82 @@
+"""stat: tell what is known about a file."""
+
+import errno
+import os
+import stat
+
+from .. import attributes
+from ..files import hashes
+
+SPEC = {
+    "path": {"type": "path", "required": True, "aliases": ["dest", "name"]},
+    "follow": {"type": "bool", "default": False},
+    "get_checksum": {"type": "bool", "default": True},
+    "checksum_algorithm": {
+        "type": "str",
+        "choices": ["md5", "sha1", "sha224", "sha256", "sha384", "sha512"],
+        "default": "sha1",
+        "aliases": ["checksum", "checksum_algo"],
+    },
+}
+CHECK = "run"
+EXAMPLE = {"path": "/proc/device-tree/model"}
+
+KINDS = (
+    ("isdir", stat.S_ISDIR),
+    ("ischr", stat.S_ISCHR),
+    ("isblk", stat.S_ISBLK),
+    ("isreg", stat.S_ISREG),
+    ("isfifo", stat.S_ISFIFO),
+    ("islnk", stat.S_ISLNK),
+    ("issock", stat.S_ISSOCK),
+)
+PERMISSIONS = ("rusr", "wusr", "xusr", "rgrp", "wgrp", "xgrp", "roth", "woth", "xoth")
+
+
+def act(ctx, args):
+    """Read only."""
+    path = args["path"]
+    try:
+        status = os.stat(path) if args["follow"] else os.lstat(path)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR):
+            return {"changed": False, "stat": {"exists": False}}
+        raise
+    found = _fields(path, status)
+    if found["islnk"]:
+        found["lnk_target"] = os.readlink(path)
+        found["lnk_source"] = os.path.realpath(path)
+    if found["isreg"] and found["readable"] and args["get_checksum"]:
+        found["checksum"] = hashes(path, args["checksum_algorithm"])[0]
+    return {"changed": False, "stat": found}
+
+
+def _fields(path, status):
+    mode = status.st_mode
+    found = {
+        "exists": True,
+        "path": path,
+        "mode": "%04o" % stat.S_IMODE(mode),
+        "uid": status.st_uid,
+        "gid": status.st_gid,
+        "pw_name": attributes.user_name(status.st_uid),
+        "gr_name": attributes.group_name(status.st_gid),
+        "size": status.st_size,
+        "inode": status.st_ino,
+        "dev": status.st_dev,
+        "nlink": status.st_nlink,
+        "atime": status.st_atime,
+        "mtime": status.st_mtime,
+        "ctime": status.st_ctime,
+        "blocks": status.st_blocks,
+        "block_size": status.st_blksize,
+        "device_type": status.st_rdev,
+        "isuid": bool(mode & stat.S_ISUID),
+        "isgid": bool(mode & stat.S_ISGID),
+        "readable": os.access(path, os.R_OK),
+        "writeable": os.access(path, os.W_OK),
+        "executable": os.access(path, os.X_OK),
+    }
+    found.update((name, test(mode)) for name, test in KINDS)
+    found.update((name, bool(mode & (0o400 >> bit))) for bit, name in enumerate(PERMISSIONS))
+    return found

@@ -1,0 +1,41 @@
+"""The agent as one file to upload: a zipapp, the same bytes wherever and whenever it is made."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import zipfile
+from functools import lru_cache
+from pathlib import Path
+
+AGENT_SOURCE = Path(__file__).resolve().parent.parent / "agent"
+PACKAGE = "tvmops_agent"
+STUB = b"from tvmops_agent.__main__ import main\n\nmain()\n"
+FIXED_TIME = (1980, 1, 1, 0, 0, 0)
+
+
+@lru_cache(maxsize=1)
+def agent_zipapp() -> tuple[bytes, str]:
+    """The zipapp's bytes and their sha256. Upload it as `<cache>/agent-<sha256>.pyz`; see `agent_command`."""
+    files = {"__main__.py": STUB}
+    for path in AGENT_SOURCE.rglob("*.py"):
+        files[f"{PACKAGE}/{path.relative_to(AGENT_SOURCE).as_posix()}"] = path.read_bytes()
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+        for name in sorted(files):
+            entry = zipfile.ZipInfo(name, FIXED_TIME)
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            entry.external_attr = 0o100644 << 16
+            entry.create_system = 3
+            archive.writestr(entry, files[name])
+    data = buffer.getvalue()
+    return data, hashlib.sha256(data).hexdigest()
+
+
+def agent_command(python: str, cache: str, sha256: str) -> str:
+    """The POSIX shell command that starts the agent from `cache` (both already quoted for the shell).
+
+    It uses the unpacked directory when there is one. Exit status 66 and no output: the agent has yet to be uploaded.
+    """
+    agent = f"{cache}/agent-{sha256}"
+    return f"a={agent}; [ -d $a ] || a=$a.pyz; [ -e $a ] || exit 66; exec {python} -I -S $a"
