@@ -15,7 +15,7 @@ _NO_SUDO = b"tvmops:no-sudo"
 GIVE_PASSWORD = "give the password: --ask-become-pass, ansible_become_password or $TVMOPS_BECOME_PASSWORD"  # noqa: S105
 
 
-def start(connection: Connection, become: Become | None, script: str) -> Process:
+def start(connection: Connection, become: Become | None, script: str, timeout: float = START_TIMEOUT) -> Process:
     """Run `script` as the become user (None: the login user); returns once its first line is about to run.
 
     What login shells print before that is dropped. No sudo is involved when the login user is the become user.
@@ -30,7 +30,7 @@ def start(connection: Connection, become: Become | None, script: str) -> Process
         prompt = f"[tvmops-{secrets.token_hex(8)}]"
         process = connection.open(_sudo_script(become, script, prompt))
     try:
-        _await_begin(connection, become, process, prompt)
+        _await_begin(connection, become, process, prompt, timeout)
     except BaseException:
         process.kill()
         raise
@@ -52,8 +52,8 @@ def _sudo_script(become: Become, script: str, prompt: str) -> str:
     )
 
 
-def _await_begin(connection: Connection, become: Become | None, process: Process, prompt: str) -> None:
-    deadline = Deadline(START_TIMEOUT)
+def _await_begin(connection: Connection, become: Become | None, process: Process, prompt: str, timeout: float) -> None:
+    deadline = Deadline(timeout)
     name = connection.host.name
     answered = False
     while True:
@@ -76,7 +76,7 @@ def _await_begin(connection: Connection, become: Become | None, process: Process
         if process.ended():
             raise _refusal(name, become, process.stderr_text().replace(prompt, "") if prompt else "", process)
         if deadline.passed():
-            raise unreachable(connection.host, f"went silent: no shell started within {START_TIMEOUT:.0f} s")
+            raise unreachable(connection.host, f"went silent: no shell started within {timeout:.0f} s")
         process.wait_output(deadline.left())
 
 

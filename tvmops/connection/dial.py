@@ -186,7 +186,7 @@ def _explained(session: Session, settings: Settings, deadline: Deadline) -> Iter
         if deadline.passed():
             text = f"{where} accepted the connection, then went silent (waited {deadline.seconds:.0f} s)"
             raise HostUnreachable(text, "the machine may be overloaded or hang, or no ssh server listens") from error
-        if "banner" in str(error):
+        if "banner" in str(error) or "protocol version" in str(error):
             text = f"{where} does not answer as an ssh server"
             raise HostUnreachable(text, "is that the right port? sshd may also be refusing new connections") from error
         raise HostUnreachable(f"{where}: the ssh handshake failed: {_text(error)}") from error

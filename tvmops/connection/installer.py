@@ -18,7 +18,9 @@ if sys.version_info < (3, 5):
     say("old-python %d.%d" % sys.version_info[:2])
     sys.exit(0)
 try:
-    import ctypes, fcntl, hashlib, io, json, os, select, shutil, subprocess, tempfile, threading, time, zipfile, zlib
+    import base64, collections, configparser, contextlib, datetime, errno, fcntl, fnmatch, glob, grp, hashlib, importlib
+    import io, json, os, pwd, re, selectors, shutil, signal, socket, stat, struct, subprocess, tempfile, threading, time
+    import zipfile, zlib
 except ImportError as error:
     say("no-module %s" % error)
     sys.exit(0)
@@ -47,7 +49,12 @@ for folder in sys.argv[3:]:
             if time.time() - os.lstat(old).st_mtime > 30 * 86400:
                 shutil.rmtree(old, ignore_errors=True)
         new = tempfile.mkdtemp(prefix=".new-", dir=folder)
-        zipfile.ZipFile(io.BytesIO(data)).extractall(new)
+        archive = zipfile.ZipFile(io.BytesIO(data))
+        for name in archive.namelist():
+            # On the disk before the directory has its final name: a power cut must not leave half an agent.
+            descriptor = os.open(archive.extract(name, new), os.O_RDONLY)
+            os.fsync(descriptor)
+            os.close(descriptor)
         try:
             os.rename(new, target)
         except OSError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import selectors
 import signal
 import subprocess
@@ -14,6 +15,9 @@ from types import TracebackType
 from tvmops.connection.base import CLOSE_GRACE, Deadline
 from tvmops.connection.process import ShellFiles, StreamProcess
 from tvmops.inventory.model import Host
+
+
+KILL_GRACE = 0.3  # seconds
 
 
 class LocalProcess(StreamProcess):
@@ -63,9 +67,12 @@ class LocalProcess(StreamProcess):
         try:
             return os.write(self._stdin.fileno(), data)
         except BlockingIOError:
-            with selectors.DefaultSelector() as writer:
-                writer.register(self._stdin, selectors.EVENT_WRITE)
-                writer.select(timeout)
+            # It may be waiting for its own output to be read: then that is what happens next.
+            waiting = select.poll()
+            waiting.register(self._stdin, select.POLLOUT)
+            for key in self._readers.get_map().values() if self._open_streams else ():
+                waiting.register(key.fd, select.POLLIN)
+            waiting.poll(timeout * 1000)
             return 0
 
     def _streams_ended(self) -> bool:
@@ -83,12 +90,24 @@ class LocalProcess(StreamProcess):
             self._stdin.close()
 
     def kill(self) -> None:
-        """End the whole group now and reap it."""
-        with contextlib.suppress(OSError):
-            os.killpg(self._child.pid, signal.SIGKILL)
+        """End the whole group: SIGTERM, a moment to end what it started in groups of its own, SIGKILL."""
         self.close_stdin()
+        # Once reaped, its process id may be another's.
+        if self._child.poll() is None:
+            for number, grace in ((signal.SIGTERM, KILL_GRACE), (signal.SIGKILL, 0.0)):
+                with contextlib.suppress(OSError):
+                    os.killpg(self._child.pid, number)
+                self._await_group(grace)
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._child.wait(CLOSE_GRACE)
+
+    def _await_group(self, seconds: float) -> None:
+        # The child stays a zombie, its process id its own, until the group was dealt with.
+        deadline = Deadline(seconds)
+        while (
+            not deadline.passed() and os.waitid(os.P_PID, self._child.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None
+        ):
+            time.sleep(0.005)
 
     def running(self) -> bool:
         """Whether the child itself has not been reaped."""
@@ -142,14 +161,9 @@ class LocalConnection(ShellFiles):
         return LocalTunnel(remote_port)
 
     def close(self) -> None:
-        """End what still runs: politely by end of input, then by SIGKILL."""
+        """End what still runs."""
         with self._lock:
             processes, self._processes = self._processes, []
-        deadline = Deadline(CLOSE_GRACE / 4)
-        for process in processes:
-            process.close_stdin()
-        while not deadline.passed() and any(process.running() for process in processes):
-            time.sleep(0.005)
         for process in processes:
             if process.running():
                 process.kill()

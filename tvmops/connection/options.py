@@ -214,7 +214,9 @@ def _split_option(value: str) -> tuple[str, bool, str]:
     end = next((i for i, character in enumerate(stripped) if character == "=" or character.isspace()), len(stripped))
     rest = stripped[end:].lstrip()
     rest = rest[1:].lstrip() if rest.startswith("=") else rest
-    return stripped[:end], bool(stripped[end:]), rest.strip('"')
+    if len(rest) > 1 and rest[0] == rest[-1] == '"':
+        rest = rest[1:-1]
+    return stripped[:end], bool(stripped[end:]), rest
 
 
 def _check_strict(host: Host, variable: str, value: str) -> None:

@@ -85,6 +85,8 @@ class AgentSession:
                 self._send({"op": "end"})
                 self._process.close_stdin()
                 self._process.wait(CLOSE_GRACE)
+        elif self.become is not None and not self._process.ended():
+            self._terminate(self.become)
         self._busy = True
         self._process.close_stdin()
         self._process.kill()
@@ -96,6 +98,12 @@ class AgentSession:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _terminate(self, become: Become) -> None:
+        # The login user may not signal another user's agent; at the end of its input that would finish its task first.
+        script = f"kill -TERM {int(self.info['pid'])}"
+        with contextlib.suppress(TvmopsError, OSError):
+            becoming.start(self.connection, become, script, timeout=CLOSE_GRACE).wait(CLOSE_GRACE)
 
     def _start(self) -> Process:
         payload, digest = agent_zipapp()

@@ -95,7 +95,10 @@ class SshProcess(StreamProcess):
     def _exit_status(self) -> int | None:
         if self._killed:
             return -9
-        return self._channel.exit_status if self._channel.status_event.is_set() else None
+        status = self._channel.exit_status
+        # No status while the session is gone says nothing about the command; in a living one a signal ended it.
+        known = self._channel.status_event.is_set() and (status >= 0 or self._transport.is_active())
+        return status if known else None
 
     def _check_alive(self) -> None:
         if not self._killed and not self._transport.is_active() and self._channel.exit_status < 0:
@@ -179,10 +182,8 @@ class SshConnection(ShellFiles):
             with contextlib.suppress(Exception):  # a process that is beyond reach must not keep the others
                 process.wait_output(0.0)
         groups = [str(process.pid()) for process in running if process.pid() is not None]
-        # One command for all of them: wait a moment for those that end by themselves, then kill the rest.
-        script = f"i=0; while [ $i -lt 5 ] && kill -0 {' '.join(groups)} 2>/dev/null; do sleep 0.1; i=$((i+1)); done; "
-        with contextlib.suppress(Exception):
-            self._run_quietly(script + _kill_script(groups))
+        with contextlib.suppress(Exception):  # as above
+            self._run_quietly(_kill_script(groups))
 
     def _kill_group(self, pid: int) -> None:
         self._run_quietly(_kill_script([str(pid)]))
@@ -219,8 +220,14 @@ def connection_lost(host: Host, transport: paramiko.Transport) -> HostUnreachabl
 
 
 def _kill_script(groups: list[str]) -> str:
+    """SIGTERM, a moment to end what they have started in groups of their own, SIGKILL."""
     # Where the ssh server makes no process group for a command, at least the command itself ends.
-    return "; ".join(f"kill -KILL -{pid} 2>/dev/null || kill -KILL {pid} 2>/dev/null" for pid in groups) + "; :"
+    steps = [
+        "k() { for p in " + " ".join(groups) + "; do kill -$1 -$p 2>/dev/null || kill -$1 $p 2>/dev/null; done; }",
+        "a() { for p in " + " ".join(groups) + "; do kill -0 -$p 2>/dev/null && return 0; done; return 1; }",
+        "k TERM; i=0; while [ $i -lt 3 ] && a; do sleep 0.1; i=$((i+1)); done; k KILL",
+    ]
+    return "; ".join(steps) + "; :"
 
 
 def _start(transport: Any, channel: paramiko.Channel, command: str) -> None:
