@@ -104,7 +104,7 @@ def gather(board, subset=None, fact_path="/etc/ansible/facts.d"):
 
 
 def select(facts, patterns):
-    """The facts whose name matches one of the shell patterns, given with or without ansible_; all when there are none."""
+    """The facts whose name, with or without ansible_, matches one of the shell patterns; all when there are none."""
     patterns = [pattern for pattern in patterns or [] if pattern]
     if not patterns:
         return facts

@@ -3,6 +3,7 @@
 import glob
 import os
 import re
+import select
 import struct
 import subprocess
 
@@ -74,6 +75,28 @@ class Board:
             process.communicate()
             return ""
         return text.decode("utf-8", "replace") if process.returncode == 0 else ""
+
+    def first_line(self, argv, timeout=2.0):
+        """The first line of a program that goes on printing for ever, "" when none comes within `timeout` seconds."""
+        if not self.live:
+            return ""
+        try:
+            process = subprocess.Popen(
+                argv,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        except OSError:
+            return ""
+        try:
+            ready, _, _ = select.select([process.stdout], [], [], timeout)
+            return process.stdout.readline().decode("utf-8", "replace").strip() if ready else ""
+        finally:
+            process.kill()
+            process.wait()
+            process.stdout.close()
 
 
 def _natural(name):

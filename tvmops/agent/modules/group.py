@@ -13,7 +13,7 @@ SPEC = {
 RULES = {"required_if": [["non_unique", True, ["gid"]]]}
 
 
-def inspect(ctx, args):
+def inspect(_ctx, args):
     """The group as it is, and as it should be."""
     groups = accounts.groups()
     group = groups.get(args["name"])
@@ -46,7 +46,7 @@ def apply(ctx, args, before, after):
     return {}
 
 
-def result(ctx, args, after):
+def result(_ctx, args, _after):
     """Ansible's return values."""
     values = {"name": args["name"], "state": args["state"]}
     group = accounts.groups().get(args["name"])

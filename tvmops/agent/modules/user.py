@@ -184,7 +184,7 @@ def _home_mode():
     return settings.get("HOME_MODE", 0o777 & ~settings.get("UMASK", 0o022))
 
 
-def result(ctx, args, after):
+def result(_ctx, args, after):
     """Ansible's return values; never the password."""
     values = {"name": args["name"], "state": args["state"]}
     if args["state"] == "absent":
