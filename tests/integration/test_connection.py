@@ -116,6 +116,13 @@ def test_run_past_its_deadline_names_the_command_and_kills_it(connection: Connec
     assert gone([int(word) for word in pids.read_text().split()])
 
 
+def test_what_a_finished_command_leaves_on_its_output_is_ended_too(connection: Connection, tmp_path: Path) -> None:
+    pids = tmp_path / "pids"
+    with pytest.raises(HostUnreachable, match="did not finish"):
+        connection.run(f"sleep 600 & echo $! > {pids}", timeout=1.0)
+    assert gone([int(pids.read_text())])
+
+
 def test_lines_arrive_as_they_are_written(connection: Connection) -> None:
     process = connection.open('echo ready; while read line; do echo "got $line"; done; echo end; exit 4')
     assert process.read_line(10) == b"ready"

@@ -31,10 +31,10 @@ def trust(ctx: Any, host: str, inventory: str | None = None, yes: bool = False, 
 
 def _trust_one(host: Host, yes: bool, replace: bool) -> HostUnreachable | None:
     """Deal with one host; its error, if any, so that the others get their turn."""
-    from tvmops.connection import connection_kind
+    from tvmops.connection import options
     from tvmops.connection.hostkeys import is_known, scan_host_key, store_host_key
 
-    if connection_kind(host) == "local":
+    if options.connection_kind(host) == "local":
         print(f"{host.name}: is this machine; there is no key to store")
         return None
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 
 from tvmops.connection import become as becoming
@@ -20,10 +21,17 @@ _OPTIONS = (
 _SCRIPT = (
     "command -v apt-get > /dev/null 2>&1 || { echo tvmops:no-apt; exit 0; }; "
     "DEBIAN_FRONTEND=noninteractive; export DEBIAN_FRONTEND; "
+    "%s"
     # A failed update is not the end: the lists that are there may do.
-    f"apt-get {_OPTIONS} update < /dev/null 2>&1; "
-    f"apt-get {_OPTIONS} install -y --no-install-recommends python3 < /dev/null 2>&1; "
-    "echo tvmops:status $?"
+    f"apt-get {_OPTIONS} $sources update < /dev/null 2>&1; "
+    f"apt-get {_OPTIONS} $sources install -y --no-install-recommends python3 < /dev/null 2>&1; "
+    'status=$?; rm -rf "$list"; echo tvmops:status $status'
+)
+# The inventory's mirror serves before the playbook has switched to it; the board's own sources stay untouched.
+_MIRROR = (
+    "list=$(mktemp -d) || exit 1; . /etc/os-release; "
+    'echo "deb "%s" $VERSION_CODENAME main" > "$list/sources.list"; '
+    'sources="-o Dir::Etc::sourcelist=$list/sources.list -o Dir::Etc::sourceparts=-"; '
 )
 
 
@@ -40,7 +48,7 @@ def install_python(
     if root is not None and root.user != "root":
         root = Become(password=root.password, exe=root.exe, flags=root.flags)
     try:
-        process = becoming.start(connection, root or Become(), _SCRIPT)
+        process = becoming.start(connection, root or Become(), _script(connection.host.vars.get("apt_mirror")))
     except BecomeError as error:
         raise BecomeError(f"{name}: {why}, and only root can install python3: {error.message}", error.hint) from error
     deadline = Deadline(DEADLINE)
@@ -66,9 +74,13 @@ def install_python(
         process.kill()
 
 
+def _script(mirror: object) -> str:
+    return _SCRIPT % (_MIRROR % shlex.quote(str(mirror)) if mirror else "list=; sources=; ")
+
+
 def _failed(name: str, why: str, lines: list[str]) -> AgentError:
     shown = "".join(f"\n    {line}" for line in lines[-SHOWN_LINES:])
     return AgentError(
         f"{name}: {why}, and apt-get could not install python3:{shown}",
-        "see to the board's package sources (/etc/apt), then try again",
+        "see to the board's package sources (/etc/apt), or give the host an apt_mirror that it can reach",
     )

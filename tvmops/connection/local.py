@@ -16,7 +16,6 @@ from tvmops.connection.base import CLOSE_GRACE, Deadline
 from tvmops.connection.process import ShellFiles, StreamProcess
 from tvmops.inventory.model import Host
 
-
 KILL_GRACE = 0.3  # seconds
 
 
@@ -92,8 +91,8 @@ class LocalProcess(StreamProcess):
     def kill(self) -> None:
         """End the whole group: SIGTERM, a moment to end what it started in groups of its own, SIGKILL."""
         self.close_stdin()
-        # Once reaped, its process id may be another's.
-        if self._child.poll() is None:
+        # Once nothing of the group is left its number may become another's.
+        if self.running():
             for number, grace in ((signal.SIGTERM, KILL_GRACE), (signal.SIGKILL, 0.0)):
                 with contextlib.suppress(OSError):
                     os.killpg(self._child.pid, number)
@@ -104,14 +103,14 @@ class LocalProcess(StreamProcess):
     def _await_group(self, seconds: float) -> None:
         # The child stays a zombie, its process id its own, until the group was dealt with.
         deadline = Deadline(seconds)
-        while (
-            not deadline.passed() and os.waitid(os.P_PID, self._child.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None
-        ):
-            time.sleep(0.005)
+        ended = os.WEXITED | os.WNOWAIT | os.WNOHANG
+        with contextlib.suppress(ChildProcessError):
+            while not deadline.passed() and os.waitid(os.P_PID, self._child.pid, ended) is None:
+                time.sleep(0.005)
 
     def running(self) -> bool:
-        """Whether the child itself has not been reaped."""
-        return self._child.poll() is None
+        """Whether it, or something it left behind on its output, still lives."""
+        return self._child.poll() is None or self._open_streams > 0
 
     def release(self) -> None:
         """Close what is still open of its streams."""

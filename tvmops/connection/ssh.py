@@ -110,8 +110,9 @@ class SshProcess(StreamProcess):
             self._channel.shutdown_write()
 
     def running(self) -> bool:
-        """Whether no exit status has come yet."""
-        return not self._killed and not self._channel.exit_status_ready()
+        """Whether it, or something it left behind on its output, still lives."""
+        channel = self._channel
+        return not (self._killed or channel.closed or (channel.exit_status_ready() and channel.eof_received))
 
     def kill(self) -> None:
         """End the process group on the host, and the channel."""

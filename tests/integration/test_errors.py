@@ -1,0 +1,286 @@
+"""What goes wrong on the way to a host, and what the user is told. Everything ends within its deadline."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from ssh_servers import Sshd, free_port, make_key
+
+from tvmops.connection import connect
+from tvmops.errors import AuthenticationError, ConfigError, HostKeyError, HostUnreachable
+from tvmops.inventory.model import Host
+
+
+@contextmanager
+def at_most(seconds: float) -> Iterator[None]:
+    """Fail when the body takes longer."""
+    began = time.monotonic()
+    yield
+    assert time.monotonic() - began < seconds
+
+
+def test_refused_port_names_host_address_and_port() -> None:
+    port = free_port()
+    with (
+        at_most(2),
+        pytest.raises(HostUnreachable, match=rf"^board: cannot connect to 127.0.0.1:{port} .*refused") as info,
+    ):
+        connect(Host("board", {"ansible_host": "127.0.0.1", "ansible_port": port}))
+    assert "sshd" in info.value.hint
+
+
+def test_name_that_does_not_exist() -> None:
+    with at_most(20), pytest.raises(HostUnreachable, match=r"cannot resolve the name 'no-such-board.invalid'"):
+        connect(Host("board", {"ansible_host": "no-such-board.invalid"}))
+
+
+def test_a_listener_that_says_nothing() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        host = Host("board", {"ansible_host": "127.0.0.1", "ansible_port": silent.getsockname()[1]})
+        with at_most(4), pytest.raises(HostUnreachable, match=r"accepted the connection, then went silent"):
+            connect(host, deadline=1.0)
+
+
+def test_connect_timeout_of_the_inventory_shortens_the_deadline() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        variables = {"ansible_host": "127.0.0.1", "ansible_port": silent.getsockname()[1]}
+        host = Host("board", {**variables, "ansible_ssh_common_args": "-o ConnectTimeout=1"})
+        with at_most(4), pytest.raises(HostUnreachable, match=r"waited 1 s"):
+            connect(host, deadline=60.0)
+
+
+def test_an_address_that_swallows_packets() -> None:
+    # A full backlog makes the kernel drop further connection requests, as a firewall would.
+    with socket.socket() as full:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        address = full.getsockname()
+        fillers = [socket.socket() for _ in range(3)]
+        for filler in fillers:
+            filler.setblocking(False)
+            filler.connect_ex(address)
+        time.sleep(0.1)
+        with at_most(4), pytest.raises(HostUnreachable, match=r"within 1 s .*no answer"):
+            connect(Host("board", {"ansible_host": "127.0.0.1", "ansible_port": address[1]}), deadline=1.0)
+        for filler in fillers:
+            filler.close()
+
+
+def test_something_that_is_not_ssh() -> None:
+    program = "import socket; s=socket.create_server(('127.0.0.1',0)); print(s.getsockname()[1], flush=True)\n"
+    program += "c,_=s.accept(); c.sendall(b'HTTP/1.0 400 Bad Request\\r\\n\\r\\n'*200); c.close()"
+    with subprocess.Popen(["python3", "-c", program], stdout=subprocess.PIPE) as server:
+        assert server.stdout
+        host = Host("board", {"ansible_host": "127.0.0.1", "ansible_port": int(server.stdout.readline())})
+        with at_most(5), pytest.raises(HostUnreachable, match=r"does not answer as an ssh server"):
+            connect(host)
+        server.kill()
+
+
+def test_a_server_that_freezes_during_the_handshake(sshd: Sshd) -> None:
+    sshd.signal(signal.SIGSTOP)
+    with at_most(4), pytest.raises(HostUnreachable, match=r"went silent"):
+        connect(sshd.host(), deadline=1.0)
+
+
+def test_a_server_that_freezes_after_login(sshd: Sshd) -> None:
+    connection = connect(sshd.host())
+    process = connection.open("while read line; do echo $line; done")
+    process.write(b"hello\n")
+    assert process.read_line(10) == b"hello"
+    sshd.signal(signal.SIGSTOP)
+    with at_most(3), pytest.raises(HostUnreachable, match=r"went silent"):
+        process.read_line(1.0)
+    with at_most(8):
+        connection.close()
+
+
+def test_a_server_that_freezes_before_a_command(sshd: Sshd, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tvmops.connection.ssh.CHANNEL_TIMEOUT", 1.0)
+    connection = connect(sshd.host())
+    sshd.signal(signal.SIGSTOP)
+    with at_most(4), pytest.raises(HostUnreachable, match=r"went silent: no channel opened within 1 s"):
+        connection.run("true")
+    connection.close()
+
+
+def test_input_that_nobody_takes_is_an_error(sshd: Sshd, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tvmops.connection.process.SEND_STALL", 1.0)
+    connection = connect(sshd.host())
+    process = connection.open("sleep 600")
+    with at_most(8), pytest.raises(HostUnreachable, match=r"took no input"):
+        process.write(b"x" * 20_000_000)
+    connection.close()
+
+
+def test_a_connection_that_is_cut(sshd: Sshd) -> None:
+    connection = connect(sshd.host())
+    process = connection.open("sleep 600")
+    sshd.stop()
+    with at_most(5), pytest.raises(HostUnreachable, match=r"connection was lost"):
+        process.read_line(20)
+    with at_most(3), pytest.raises(HostUnreachable, match=r"connection was lost"):
+        connection.run("true")
+    connection.close()
+
+
+def test_an_upload_that_is_cut_leaves_the_old_file(sshd: Sshd, tmp_path: Path) -> None:
+    target = tmp_path / "file"
+    target.write_bytes(b"old")
+    connection = connect(sshd.host())
+    process = connection.open("sleep 600")
+    real = connection.open
+
+    def cut_soon(command: str) -> object:
+        started = real(command)
+        os.kill(sshd.process.pid, signal.SIGSTOP)  # nobody may log in again; the connection's own process goes
+        for pid in sshd.processes()[1:2]:
+            os.kill(pid, signal.SIGKILL)
+        return started
+
+    connection.open = cut_soon  # type: ignore[method-assign,assignment]
+    with at_most(10), pytest.raises(HostUnreachable):
+        connection.put(b"new" * 5_000_000, str(target))
+    time.sleep(0.3)
+    assert target.read_bytes() == b"old"
+    process.kill()
+
+
+def test_wrong_key_says_what_was_offered(sshd: Sshd, tmp_path: Path) -> None:
+    other = make_key(tmp_path / "other")
+    with at_most(5), pytest.raises(AuthenticationError, match=rf"refused to let us in; offered: {other}") as info:
+        connect(sshd.host(ansible_ssh_private_key_file=str(other)))
+    assert f"{sshd.user}@127.0.0.1:{sshd.port}" in info.value.message
+    assert "ssh-copy-id" in info.value.hint
+
+
+def test_missing_and_damaged_key_files(sshd: Sshd, tmp_path: Path) -> None:
+    missing, damaged = tmp_path / "missing", tmp_path / "damaged"
+    damaged.write_text("-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----\n")
+    with pytest.raises(AuthenticationError, match=r"no usable key; .*missing: no such file"):
+        connect(sshd.host(ansible_ssh_private_key_file=str(missing)))
+    with pytest.raises(AuthenticationError, match=r"damaged: not a usable key"):
+        connect(sshd.host(ansible_ssh_private_key_file=str(damaged)))
+
+
+@pytest.mark.parametrize("kind", ["ed25519", "rsa"])
+@pytest.mark.parametrize("pem", [False, True], ids=["openssh", "pem"])
+def test_encrypted_key_without_its_passphrase(
+    sshd: Sshd, tmp_path: Path, kind: str, pem: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = tmp_path / "locked"
+    form = ["-m", "PEM"] if pem else []
+    command = ["ssh-keygen", "-q", "-t", kind, *form, "-N", "secret words", "-f", str(key)]
+    subprocess.run(command, check=True)
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    with at_most(5), pytest.raises(AuthenticationError, match=rf"locked: encrypted; .*ssh-add {key}"):
+        connect(sshd.host(ansible_ssh_private_key_file=str(key)))
+
+
+def test_the_agent_opens_an_encrypted_key(sshd: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    key = make_key(tmp_path / "locked", passphrase="secret")
+    with (sshd.folder / "authorized_keys").open("a") as file:
+        file.write(key.with_suffix(".pub").read_text())
+    agent = subprocess.Popen(["ssh-agent", "-D", "-a", str(tmp_path / "agent")], stdout=subprocess.DEVNULL)
+    try:
+        monkeypatch.setenv("SSH_AUTH_SOCK", str(tmp_path / "agent"))
+        ask = tmp_path / "ask"
+        ask.write_text("#!/bin/sh\necho secret\n")
+        ask.chmod(0o700)
+        add = {**os.environ, "SSH_ASKPASS": str(ask), "SSH_ASKPASS_REQUIRE": "force"}
+        for _ in range(100):
+            if (tmp_path / "agent").exists():
+                break
+            time.sleep(0.02)
+        subprocess.run(["ssh-add", "-q", str(key)], check=True, env=add, stdin=subprocess.DEVNULL)
+        connection = connect(sshd.host(ansible_ssh_private_key_file=str(key)))
+        assert connection.run("echo in").stdout == "in\n"
+        connection.close()
+    finally:
+        agent.kill()
+        agent.wait()
+
+
+def test_a_user_nobody_knows(sshd: Sshd) -> None:
+    with at_most(8), pytest.raises(AuthenticationError, match=r"nobody-knows@127.0.0.1"):
+        connect(sshd.host(ansible_user="nobody-knows"))
+
+
+def test_too_many_keys_end_before_the_server_hangs_up(sshd: Sshd, tmp_path: Path) -> None:
+    keys = [make_key(tmp_path / f"key{n}") for n in range(8)]
+    identities = " ".join(f"-o IdentityFile={key}" for key in keys)
+    with pytest.raises(AuthenticationError, match=r"hangs up after too many keys"):
+        connect(sshd.host(ansible_ssh_private_key_file=None, ansible_ssh_common_args=sshd.options(identities)))
+
+
+def test_server_that_takes_only_passwords(make_sshd: Callable[..., Sshd]) -> None:
+    server = make_sshd(PubkeyAuthentication="no", PasswordAuthentication="yes")
+    with pytest.raises(AuthenticationError, match=r"takes only .*password"):
+        connect(server.host())
+    with pytest.raises(AuthenticationError, match=r"the password") as info:
+        connect(server.host(ansible_password="not-the-password"))
+    assert "not-the-password" not in str(info.value)
+
+
+def test_refused_options_open_no_connection() -> None:
+    host = Host("board", {"ansible_host": "127.0.0.1", "ansible_ssh_common_args": "-o StrictHostKeyChecking=no"})
+    with pytest.raises(ConfigError, match=r"board: ansible_ssh_common_args: StrictHostKeyChecking=no is refused"):
+        connect(host)
+
+
+def test_no_channel_left(make_sshd: Callable[..., Sshd]) -> None:
+    connection = connect(make_sshd(MaxSessions="1").host())
+    process = connection.open("sleep 600")
+    with pytest.raises(HostUnreachable, match=r"refused another channel") as info:
+        connection.run("true")
+    assert "MaxSessions" in info.value.hint
+    process.kill()
+    connection.close()
+
+
+def test_tunnel_where_forwarding_is_forbidden(make_sshd: Callable[..., Sshd]) -> None:
+    connection = connect(make_sshd(AllowTcpForwarding="no").host())
+    with connection.forward(9) as tunnel:
+        with pytest.raises(ConnectionError), socket.create_connection(("127.0.0.1", tunnel.port), 10) as client:
+            assert client.recv(1) != b""
+        assert tunnel.error
+        assert "prohibited" in tunnel.error
+    connection.close()
+
+
+def test_jump_host_faults_name_the_jump_host(make_sshd: Callable[..., Sshd]) -> None:
+    target, jump = make_sshd(), make_sshd(AllowTcpForwarding="no")
+    config = target.folder / "config"
+    hop = f"Host hop\n HostName 127.0.0.1\n Port {jump.port}\n User {jump.user}\n IdentityFile {jump.key}\n"
+    config.write_text(f"{hop} UserKnownHostsFile {target.folder}/empty\n GlobalKnownHostsFile none\n")
+    via = f"-F {config} -J hop -o UserKnownHostsFile={target.known_hosts} -o GlobalKnownHostsFile=none"
+    with pytest.raises(HostKeyError, match=rf"^board: jump host hop: .*127.0.0.1:{jump.port} is not known"):
+        connect(target.host(ansible_ssh_common_args=via))
+    config.write_text(f"{hop} UserKnownHostsFile {jump.known_hosts}\n GlobalKnownHostsFile none\n")
+    with pytest.raises(HostUnreachable, match=rf"board: 127.0.0.1:{target.port} cannot be reached from its jump host"):
+        connect(target.host(ansible_ssh_common_args=via))
+
+
+def test_proxy_command_works_and_its_complaint_is_shown(sshd: Sshd) -> None:
+    relay = "import socket,sys,os,threading as t; s=socket.create_connection((sys.argv[1],int(sys.argv[2])))\n"
+    relay += "def up():\n while 1:\n  d=os.read(0,65536)\n  if not d: os._exit(0)\n  s.sendall(d)\n"
+    relay += "t.Thread(target=up,daemon=True).start()\nwhile 1:\n d=s.recv(65536)\n if not d: break\n os.write(1,d)\n"
+    script = sshd.folder / "relay.py"
+    script.write_text(relay)
+    python = shutil.which("python3")
+    good = sshd.options(f"-o 'ProxyCommand={python} {script} %h %p'")
+    connection = connect(sshd.host(ansible_ssh_common_args=good))
+    assert connection.run("echo through").stdout == "through\n"
+    connection.close()
+    bad = sshd.options("-o ProxyCommand='sh -c \"echo no route to that board >&2\"'")
+    with at_most(5), pytest.raises(HostUnreachable, match=r"ProxyCommand .* failed: no route to that board"):
+        connect(sshd.host(ansible_ssh_common_args=bad))
