@@ -1,0 +1,1 @@
+"""What happens across hosts: fan-out, live view, run records, recap."""

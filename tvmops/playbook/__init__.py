@@ -1,0 +1,1 @@
+"""Ansible's playbook language: loading, variables, templates, batches, one host's run."""

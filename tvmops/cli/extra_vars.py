@@ -1,0 +1,39 @@
+"""--extra-vars as Ansible reads it: NAME=VALUE pairs, JSON or YAML text, or @FILE."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from tvmops.errors import ConfigError
+from tvmops.source import load_yaml, parse_yaml
+
+
+def parse_extra_vars(given: Sequence[str]) -> dict[str, Any]:
+    """One dictionary; later options win. Raises ConfigError."""
+    variables: dict[str, Any] = {}
+    for text in given:
+        variables.update(_one(text.strip()))
+    return variables
+
+
+def _one(text: str) -> dict[str, Any]:
+    from tvmops.playbook.split import Unbalanced, split_arguments
+
+    if text.startswith("@"):
+        value = load_yaml(text[1:])
+        if value is not None and not isinstance(value, dict):
+            raise ConfigError(f"--extra-vars {text}: the file is not a mapping of names to values")
+        return value or {}
+    if text.startswith(("{", "[")):
+        value = parse_yaml(text, "--extra-vars")
+        if not isinstance(value, dict):
+            raise ConfigError(f"--extra-vars '{text}': not a mapping of names to values")
+        return value
+    try:
+        options, rest = split_arguments(text)
+    except Unbalanced as error:
+        raise ConfigError(f"--extra-vars '{text}': {error}", "close the quote") from None
+    if rest or not options:
+        raise ConfigError(f"--extra-vars '{text}': cannot read '{rest or text}'", "write NAME=VALUE, JSON, or @FILE")
+    return options

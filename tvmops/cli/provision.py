@@ -1,0 +1,184 @@
+"""Commands that run playbooks: provision, playbook."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from invoke.exceptions import Exit
+from invoke.tasks import Task
+
+from tvmops.cli.common import HOST_HELP, INVENTORY_HELP, command, load
+from tvmops.errors import ConfigError
+from tvmops.paths import find_project_file
+
+if TYPE_CHECKING:
+    from tvmops.fleet.recap import Recap
+    from tvmops.fleet.run import PlaybookRun
+    from tvmops.inventory.model import Host, Inventory
+    from tvmops.playbook.model import Play
+    from tvmops.playbook.state import RunOptions
+
+PROVISION = "playbooks/provision.yml"
+# What a hook gives: variables for each host, by the host's name.
+HostVariables = Callable[["Inventory", Sequence["Host"], "RunOptions"], Mapping[str, Mapping[str, Any]]]
+
+SHORT = {
+    "limit": "l", "inventory": "i", "check": "C", "diff": "D", "tags": "t", "extra-vars": "e", "forks": "f",
+    "ask-become-pass": "K", "quiet": "q",
+}  # fmt: skip
+HELP = {
+    "host": HOST_HELP,
+    "limit": "the same as --host, under Ansible's name",
+    "inventory": INVENTORY_HELP,
+    "check": "show what would change; change nothing",
+    "diff": "show changes to files",
+    "tags": "run only tasks with one of these tags (comma-separated)",
+    "skip-tags": "leave out tasks with one of these tags",
+    "extra-vars": "NAME=VALUE, JSON or @FILE; may be repeated; stronger than every other variable",
+    "forks": "how many hosts at once",
+    "ask-become-pass": "ask for the sudo password",
+    "json_": "one JSON event per line",
+    "list-hosts": "only say which hosts it would run on",
+    "quiet": "show failures and the recap only",
+}
+
+
+class AnsibleFlags(Task):  # type: ignore[type-arg]
+    """A command whose one-letter options are those of ansible-playbook."""
+
+    def get_arguments(self, ignore_unknown_help: bool | None = None) -> list[Any]:
+        """Invoke's arguments with these letters and no others."""
+        arguments: list[Any] = super().get_arguments(ignore_unknown_help)
+        for argument in arguments:
+            short = SHORT.get(argument.name)
+            argument.names = (argument.names[0], short) if short else (argument.names[0],)
+        return arguments
+
+
+def _options(given: dict[str, Any]) -> RunOptions:
+    from tvmops.cli.extra_vars import parse_extra_vars
+    from tvmops.playbook.state import RunOptions
+
+    patterns = [one for one in (given["host"], given["limit"]) if one]
+    password = None
+    if given["ask_become_pass"]:
+        import getpass
+
+        password = getpass.getpass("sudo password: ")
+    if given["forks"] < 1:
+        raise ConfigError(f"--forks {given['forks']}: wants a number of hosts, at least 1")
+    return RunOptions(
+        limit=_both(patterns),
+        tags=_words(given["tags"]),
+        skip_tags=_words(given["skip_tags"]),
+        check=given["check"],
+        diff=given["diff"],
+        extra_vars=parse_extra_vars(given["extra_vars"] or []),
+        forks=given["forks"],
+        become_password=password,
+    )
+
+
+def _both(patterns: list[str]) -> str | None:
+    if len(patterns) == 2 and patterns[0] != patterns[1]:
+        raise ConfigError("--host and --limit mean the same", "give one of them, for example 'boards:&jetson'")
+    return patterns[0] if patterns else None
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(part.strip() for part in text.split(",") if part.strip())
+
+
+def run(path: Path, given: dict[str, Any], prepare: HostVariables | None = None) -> Recap | None:
+    """Load, plan and run a playbook; None after --list-hosts. `prepare` adds variables to hosts before planning.
+
+    Raises ConfigError; ends with Exit when a host failed.
+    """
+    from tvmops.fleet.run import PlaybookRun
+    from tvmops.playbook.load import load_playbooks
+
+    plays = load_playbooks([path])
+    inventory = load(given["inventory"], playbook_dir=path.absolute().parent)
+    options = _options(given)
+    hosts = _hosts(path, plays, inventory, options)
+    if given["list_hosts"]:
+        print("\n".join(host.name for host in hosts))
+        return None
+    extra = prepare(inventory, hosts, options) if prepare else {}
+    return show(PlaybookRun(plays, inventory, options, extra), given)
+
+
+def _hosts(path: Path, plays: Sequence[Play], inventory: Inventory, options: RunOptions) -> list[Host]:
+    from tvmops.fleet.run import hosts_of_plays
+
+    hosts = hosts_of_plays(plays, inventory, options)
+    if not hosts:
+        where = f" and --host {options.limit}" if options.limit else ""
+        raise ConfigError(f"{path}: its plays{where} have no host in common", "see: tvmops inventory.list")
+    return hosts
+
+
+def show(prepared: PlaybookRun, given: dict[str, Any]) -> Recap:
+    """Run what was prepared in the view that was asked for; ends with Exit when it did not go well."""
+    from tvmops.cli.console import choose_view
+
+    recap = prepared.run([choose_view(given["json_"], given["quiet"], given["diff"])])
+    if not recap.ok:
+        raise Exit(code=recap.exit_code)
+    return recap
+
+
+@command(klass=AnsibleFlags, auto_shortflags=False, iterable=["extra_vars"], help=HELP)
+def provision(  # noqa: PLR0917
+    ctx: Any,
+    host: str = "",
+    limit: str = "",
+    inventory: str | None = None,
+    check: bool = False,
+    diff: bool = False,
+    tags: str = "",
+    skip_tags: str = "",
+    extra_vars: list[str] | None = None,
+    forks: int = 50,
+    ask_become_pass: bool = False,
+    json_: bool = False,
+    list_hosts: bool = False,
+    quiet: bool = False,
+) -> None:
+    """Make boards right: run playbooks/provision.yml on them. A second run changes nothing."""
+    given = dict(locals())
+    run(find_project_file(PROVISION), given)
+
+
+@command(
+    klass=AnsibleFlags,
+    auto_shortflags=False,
+    iterable=["extra_vars"],
+    positional=["file"],
+    help={"file": "the playbook", **HELP},
+)
+def playbook(  # noqa: PLR0917
+    ctx: Any,
+    file: str,
+    host: str = "",
+    limit: str = "",
+    inventory: str | None = None,
+    check: bool = False,
+    diff: bool = False,
+    tags: str = "",
+    skip_tags: str = "",
+    extra_vars: list[str] | None = None,
+    forks: int = 50,
+    ask_become_pass: bool = False,
+    json_: bool = False,
+    list_hosts: bool = False,
+    quiet: bool = False,
+) -> None:
+    """Run a playbook written in Ansible's language."""
+    given = dict(locals())
+    run(find_project_file(file), given)
+
+
+COMMANDS = [provision, playbook]

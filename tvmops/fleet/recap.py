@@ -1,0 +1,64 @@
+"""How a run ended, over all hosts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tvmops.errors import HostUnreachable, Interrupted, TaskFailed
+from tvmops.playbook.events import HostRecap
+
+
+@dataclass
+class Recap:
+    """All hosts' recaps in inventory order. `exit_code`: 0, 2 (a task failed), 4 (a host unreachable), 130."""
+
+    hosts: dict[str, HostRecap] = field(default_factory=dict)
+    interrupted: bool = False
+    seconds: float = 0.0
+    folder: Path | None = None
+
+    @property
+    def exit_code(self) -> int:
+        """The command's exit status; unreachable hosts weigh more than failed ones, as in Ansible."""
+        if self.interrupted:
+            return Interrupted.exit_code
+        if any(one.unreachable for one in self.hosts.values()):
+            return HostUnreachable.exit_code
+        if any(one.failed for one in self.hosts.values()):
+            return TaskFailed.exit_code
+        return 0
+
+    @property
+    def ok(self) -> bool:
+        """True when every host got to the end."""
+        return self.exit_code == 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "event": "recap",
+            "hosts": {name: counts(one) for name, one in self.hosts.items()},
+            "exit_code": self.exit_code,
+            "interrupted": self.interrupted,
+            "seconds": round(self.seconds, 3),
+            "record": str(self.folder) if self.folder else None,
+        }
+
+
+COUNTS = ("ok", "changed", "unreachable", "failed", "skipped", "rescued", "ignored")
+
+
+def counts(recap: HostRecap) -> dict[str, int]:
+    """The numbers of one host in Ansible's order."""
+    return {name: getattr(recap, name) for name in COUNTS}
+
+
+def recap_lines(recaps: Iterable[HostRecap]) -> list[str]:
+    """Ansible's PLAY RECAP."""
+    return [
+        f"{one.host:<26} : " + " ".join(f"{name}={number!s:<4}" for name, number in counts(one).items())
+        for one in recaps
+    ]

@@ -1,0 +1,172 @@
+"""Variables in layers, looked up when a template asks for them, by Ansible's precedence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Protocol
+
+from tvmops.playbook.faults import Pending, TemplateFault
+from tvmops.playbook.undefined import OMIT
+from tvmops.playbook.values import Value, prepare
+from tvmops.source import Map, Position
+
+
+class Layer(Protocol):
+    """Names and values of one origin."""
+
+    @property
+    def values(self) -> Mapping[str, Any]:
+        """Names and values as they were given."""
+
+    def get(self, name: str, scope: Scope) -> Any:
+        """The value of a name that is in `values`."""
+
+
+class Written:
+    """Variables that a user wrote: their texts may hold templates, worked out when they are looked up."""
+
+    def __init__(self, values: Mapping[str, Any], origins: Mapping[str, str] | None = None) -> None:
+        self.values: Mapping[str, Any] = values
+        self._origins = origins or {}
+        self._prepared: dict[str, Value] = {}
+
+    def position(self, name: str) -> Position | None:
+        """Where the value stands, as far as it is known."""
+        if isinstance(self.values, Map):
+            return self.values.at(name)
+        path, _, line = self._origins.get(name, "").rpartition(":")
+        return Position(path, int(line)) if path and line.isdigit() else None
+
+    def get(self, name: str, scope: Scope) -> Any:
+        value = self._prepared.get(name)
+        if value is None:
+            value = self._prepared[name] = prepare(self.values[name], self.position(name))
+        return value.loose(scope) if value.constant else scope.within(name, value, self.position(name))
+
+
+class Known:
+    """Values that are what they are: facts, registered results, loop items. Never read as templates."""
+
+    def __init__(self, values: dict[str, Any] | None = None) -> None:
+        self.values: dict[str, Any] = {} if values is None else values
+
+    def get(self, name: str, scope: Scope) -> Any:  # noqa: ARG002
+        value = self.values[name]
+        if isinstance(value, Awaited):
+            raise Pending(name)
+        return value
+
+
+class Awaited:
+    """Stands for a registered result that the board has yet to give."""
+
+
+AWAITED = Awaited()
+
+# Connection settings are never facts, whatever their prefix.
+_NOT_FACTS = (
+    "ansible_host", "ansible_port", "ansible_user", "ansible_connection", "ansible_become", "ansible_ssh_",
+    "ansible_python_interpreter", "ansible_password", "ansible_shell_", "ansible_managed", "ansible_search_path",
+)  # fmt: skip
+
+
+class Facts(Known):
+    """A host's facts, under `ansible_facts` and each as `ansible_<name>`. `awaited`: a setup task has yet to answer."""
+
+    def __init__(self) -> None:
+        super().__init__({"ansible_facts": {}})
+        self.awaited = False
+
+    def learn(self, facts: Mapping[str, Any]) -> None:
+        """Add what a module reported, with or without the prefix."""
+        known = dict(self.values["ansible_facts"])
+        for name, value in facts.items():
+            short = name.removeprefix("ansible_")
+            known[short] = value
+            self.values["ansible_local" if short == "local" else "ansible_" + short] = value
+        self.values["ansible_facts"] = known
+
+    def could_have(self, name: str) -> bool:
+        """True when the answer of a setup task may hold this name."""
+        return name == "ansible_facts" or (name.startswith("ansible_") and not name.startswith(_NOT_FACTS))
+
+
+class Scope(Mapping[str, Any]):
+    """All that one host's templates see at one moment; layers from the strongest to the weakest."""
+
+    __slots__ = ("_active", "_layers")
+
+    def __init__(self, layers: list[Layer], active: list[str] | None = None) -> None:
+        self._layers = [layer for layer in layers if layer.values]
+        self._active = [] if active is None else active
+
+    def __getitem__(self, name: str) -> Any:
+        for layer in self._layers:
+            if type(layer) is Facts and layer.awaited and layer.could_have(name):
+                raise Pending(name)
+            if name in layer.values:
+                return layer.get(name, self)
+        raise KeyError(name)
+
+    def __contains__(self, name: object) -> bool:
+        return any(name in layer.values for layer in self._layers)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names())
+
+    def __len__(self) -> int:
+        return len(self.names())
+
+    def names(self) -> list[str]:
+        """Every name that has a value here."""
+        return list(dict.fromkeys(name for layer in self._layers for name in layer.values))
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """As Mapping.get."""
+        try:
+            return self[name]
+        except KeyError:
+            return default
+
+    def over(self, *layers: Layer) -> Scope:
+        """This scope under some stronger layers."""
+        return Scope([*layers, *self._layers], self._active)
+
+    def within(self, name: str, value: Value, position: Position | None) -> Any:
+        """Work out a variable's own text; a variable that needs itself is a fault."""
+        if name in self._active:
+            chain = " -> ".join([*self._active[self._active.index(name) :], name])
+            raise TemplateFault(
+                position, f"'{name}' is defined by itself: {chain}", "break the circle with another name"
+            )
+        self._active.append(name)
+        try:
+            return value.loose(self)
+        finally:
+            self._active.pop()
+
+    def written(self, name: str) -> bool:
+        """True when a user gave this variable, whatever its value."""
+        return name in self
+
+
+class HostVariables(Mapping[str, Any]):
+    """`hostvars`: each host's variables by its name."""
+
+    def __init__(self, names: list[str], scope_of: Callable[[str], Scope]) -> None:
+        self._names = names
+        self._scope_of = scope_of
+
+    def __getitem__(self, name: str) -> Scope:
+        if name not in self._names:
+            raise KeyError(name)
+        return self._scope_of(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+__all__ = ["AWAITED", "OMIT", "Facts", "HostVariables", "Known", "Layer", "Scope", "Written"]
