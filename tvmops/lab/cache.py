@@ -87,7 +87,6 @@ class PackageCache:
 
     def _start_apt(self, store: Path, lock: int | None) -> None:
         mirror = mirrors.debian_mirror()
-        security = mirror.security or mirrors.SECURITY
         settings = {
             "CacheDir": store,
             "LogDir": self.folder / "log",
@@ -99,7 +98,7 @@ class PackageCache:
             "ExThreshold": 30,
             "ForceManaged": 1,
             "Remap-debrep": f"{mirrors.DEBIAN} /debian ; {mirror.main}",
-            "Remap-secrep": f"{mirrors.SECURITY} /debian-security ; {security}",
+            "Remap-secrep": f"{mirrors.SECURITY} /debian-security ; {mirror.security}",
         }
         proxy = mirrors.apt_proxy()
         if proxy:

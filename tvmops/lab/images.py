@@ -15,6 +15,7 @@ from pathlib import Path
 
 from tvmops.errors import LabError
 from tvmops.lab import mirrors
+from tvmops.lab.emulation import register
 from tvmops.lab.locking import locked
 from tvmops.lab.tools import clean_environment, require, run
 from tvmops.paths import cache_dir
@@ -89,7 +90,14 @@ def silent(_text: str) -> None:
 
 def recipe_hash(arch: str) -> str:
     """Identity of what goes into an image; a changed recipe is another image."""
-    recipe = {"arch": arch, "suite": mirrors.SUITE, "packages": PACKAGES, "hooks": CUSTOMIZE, "excludes": EXCLUDES}
+    recipe = {
+        "arch": arch,
+        "suite": mirrors.SUITE,
+        "archives": ["release"],
+        "packages": PACKAGES,
+        "hooks": CUSTOMIZE,
+        "excludes": EXCLUDES,
+    }
     return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -107,7 +115,7 @@ def ensure_image(arch: str, on_progress: Callable[[str], None] = silent) -> Path
     name = f"{arch}-{recipe_hash(arch)}"
     folder, packed = image_dir() / name, image_dir() / f"{name}.tar.zst"
     if emulated(arch):
-        register_emulator(arch)
+        register(architecture(arch).qemu)
     if folder.is_dir():
         return folder
     what = f"the base image of {arch}"
@@ -118,22 +126,6 @@ def ensure_image(arch: str, on_progress: Callable[[str], None] = silent) -> Path
             _build(arch, packed, on_progress)
         _unpack(packed, folder, on_progress)
     return folder
-
-
-def register_emulator(arch: str) -> None:
-    """Let the kernel run programs of `arch` through qemu. Raises MissingTool, or LabError when the kernel will not."""
-    qemu = architecture(arch).qemu
-    require(["update-binfmts", f"{qemu}-static"])
-    registry = Path("/proc/sys/fs/binfmt_misc")
-    if not (registry / "register").exists():
-        run(["mount", "-t", "binfmt_misc", "binfmt_misc", registry])
-    if not (registry / qemu).exists():
-        run(["update-binfmts", "--enable", qemu])
-    if not (registry / qemu).exists():
-        raise LabError(
-            f"the kernel does not run {arch} programs through {qemu}",
-            "install qemu-user-static and binfmt-support, and check /proc/sys/fs/binfmt_misc",
-        )
 
 
 def _build(arch: str, packed: Path, on_progress: Callable[[str], None]) -> None:
@@ -151,17 +143,9 @@ def _build(arch: str, packed: Path, on_progress: Callable[[str], None]) -> None:
         command += [f"--include={','.join(PACKAGES)}", '--aptopt=Acquire::Languages "none"']
         command += [f"--dpkgopt=path-exclude={pattern}" for pattern in EXCLUDES]
         command += [f"--customize-hook={hook}" for hook in CUSTOMIZE]
-        command += [mirrors.SUITE, str(target)]
+        command += [mirrors.SUITE, str(target), mirror.source()]
         started = time.monotonic()
-        try:
-            _run_build(arch, [*command, *mirror.sources()], log, scratch, on_progress)
-        except LabError:
-            if len(mirror.sources()) == 1:
-                raise
-            # A mirror may lack the updates of one architecture, or serve them half-synced.
-            on_progress(f"{mirror.main}: trying again without updates")
-            target.unlink(missing_ok=True)
-            _run_build(arch, [*command, mirror.sources()[0]], log, scratch, on_progress)
+        _run_build(arch, command, log, scratch, on_progress)
         target.rename(packed)
     on_progress(f"base image of {arch} made in {time.monotonic() - started:.0f} s")
 

@@ -20,6 +20,7 @@ from tvmops.lab.board import Board, Machine, check_name, loops, remove_nspawn_fo
 from tvmops.lab.cache import PackageCache
 from tvmops.lab.cgroup import Cgroup
 from tvmops.lab.checks import default_deadline, leftovers, parse_size, require_root
+from tvmops.lab.emulation import unregister
 from tvmops.lab.locking import locked
 from tvmops.lab.network import Network
 from tvmops.lab.notes import active, note
@@ -244,9 +245,17 @@ class Lab:
                     run(["losetup", "-d", device], check=False)
                 remove_nspawn_folders(f"{self.id}-{folder.name}")
             self.cgroup.remove()
+            self._forget_emulators()
             if purge:
                 shutil.rmtree(self.folder, ignore_errors=True)
                 self.network.release()
+
+    def _forget_emulators(self) -> None:
+        machines = [machine for name in lab_ids() for machine in Lab(name).machines().values()]
+        used = {machine.board.arch for machine in machines if machine.state() != "off"}
+        for arch in images.ARCHITECTURES.values():
+            if arch.name not in used:
+                unregister(arch.qemu)
 
     def leftovers(self) -> list[str]:
         """Whatever of the lab is still in the kernel, in words; empty after `down`."""

@@ -18,27 +18,24 @@ PYPI = "https://pypi.org/simple/"
 
 @dataclass(frozen=True)
 class DebianMirror:
-    """Base URLs of Debian's archives. `security` and `updates` are left out where the controller has none."""
+    """Base URLs of Debian's archives."""
 
     main: str
-    updates: bool
-    security: str | None
+    security: str = SECURITY
 
-    def sources(self) -> list[str]:
-        """One-line apt sources for building an image."""
-        lines = [f"deb [signed-by={KEYRING}] {self.main} {SUITE} main"]
-        if self.updates:
-            lines.append(f"deb [signed-by={KEYRING}] {self.main} {SUITE}-updates main")
-        if self.security:
-            lines.append(f"deb [signed-by={KEYRING}] {self.security} {SUITE}-security main")
-        return lines
+    def source(self) -> str:
+        """The apt source that images are made from.
+
+        Without security updates: a board can then install from a mirror of the release alone, and from both.
+        """
+        return f"deb [signed-by={KEYRING}] {self.main} {SUITE} main"
 
 
 def debian_mirror() -> DebianMirror:
     """The controller's own Debian mirror ($TVMOPS_LAB_MIRROR wins); the public one where it is not a Debian."""
     given = os.environ.get("TVMOPS_LAB_MIRROR")
     if given:
-        return DebianMirror(given.rstrip("/"), updates=False, security=None)
+        return DebianMirror(given.rstrip("/"))
     targets = run(
         ["apt-get", "indextargets", "--format", "$(SITE) $(RELEASE) $(COMPONENT)", "Created-By: Packages"], check=False
     )
@@ -49,12 +46,9 @@ def parse_targets(text: str) -> DebianMirror:
     """Pick the Debian archives out of `SITE RELEASE COMPONENT` lines, as apt prints them."""
     rows = [line.split() for line in text.splitlines() if len(line.split()) == 3]
     sites = {release: site.rstrip("/") for site, release, component in rows if component == "main" and _usable(site)}
-    debian = {name: sites[name] for name in (SUITE, f"{SUITE}-updates", f"{SUITE}-security") if name in sites}
-    if SUITE not in debian:
-        # Another Debian release's mirror has this one, too.
-        other = [site for name, site in sites.items() if name in OTHER_SUITES]
-        return DebianMirror(other[0] if other else DEBIAN, updates=True, security=None if other else SECURITY)
-    return DebianMirror(debian[SUITE], updates=f"{SUITE}-updates" in debian, security=debian.get(f"{SUITE}-security"))
+    # A mirror of another release of Debian has this one, too.
+    main = [sites[name] for name in (SUITE, *OTHER_SUITES) if name in sites]
+    return DebianMirror(main[0] if main else DEBIAN, sites.get(f"{SUITE}-security", SECURITY))
 
 
 OTHER_SUITES = ("bullseye", "trixie", "forky", "sid", "testing", "stable", "unstable")
