@@ -50,8 +50,9 @@ def default_mode(directory=False):
 def replacing(path, mode=None, uid=-1, gid=-1):
     """Write a new file and put it in the place of `path` at the end of the block, atomically.
 
-    Yields a binary file in the same directory. An existing file's owner and mode are kept where no others are
-    given. A symlink at `path` is replaced, not followed. Raises OSError; ModuleError when the owner cannot be kept.
+    Yields a binary file in the same directory (`.name` is its path). An existing file's owner and mode are kept
+    where no others are given. A symlink at `path` is replaced, not followed. Raises OSError; ModuleError when the
+    owner cannot be kept.
     """
     directory = os.path.dirname(path) or "."
     try:
@@ -59,8 +60,9 @@ def replacing(path, mode=None, uid=-1, gid=-1):
     except OSError:
         old = None
     descriptor, temporary = tempfile.mkstemp(prefix=".tvmops-", dir=directory)
+    os.close(descriptor)
     try:
-        with os.fdopen(descriptor, "wb") as target:
+        with open(temporary, "wb") as target:
             yield target
             target.flush()
             _set_owner(target.fileno(), path, old, uid, gid)

@@ -101,7 +101,7 @@ def _want_link(ctx, args, at):
     before, after = {"state": at, "src": None}, {"state": "link", "src": src}
     if at == "link":
         before["src"] = os.readlink(path)
-    _add_owner_of_link(ctx, args, at, target, before, after)
+    _add_owner_of_link(ctx, args, target, before, after)
     return before, after
 
 
@@ -152,12 +152,12 @@ def _add_attributes(ctx, args, before, after, directory=False):
     after.update(attributes.wanted(ctx, args, path, follow, directory))
 
 
-def _add_owner_of_link(ctx, args, at, target, before, after):
+def _add_owner_of_link(ctx, args, target, before, after):
     """Attributes of a link are those of what it leads to (follow) or of the link itself."""
     subject = target if args["follow"] else args["path"]
     if args["follow"] and not os.path.exists(target):
         return
-    if args["follow"] or at == "link":
+    if args["follow"] or before["state"] == "link":
         before.update(attributes.observed(args, subject, args["follow"]))
     after.update(attributes.wanted(ctx, args, subject, args["follow"]))
     if not args["follow"]:

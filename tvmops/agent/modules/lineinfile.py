@@ -3,7 +3,7 @@
 import os
 import re
 
-from .. import attributes, diff
+from .. import attributes
 from ..context import ModuleError
 from ..files import backup, kind, make_directories, replacing
 from .copy import check_validity
@@ -33,7 +33,7 @@ NEWLINE = b"\n"
 
 
 def VERIFY(args):  # noqa: N802  (the contract's name)
-    """Where the expression does not match the new line, a second run may find another line to replace, as in Ansible."""
+    """An expression that does not match the new line may find another line to replace next time, as in Ansible."""
     pattern = args["search_string"] if args["search_string"] is not None else args["regexp"]
     if args["state"] == "absent" or pattern is None:
         return True
@@ -50,11 +50,11 @@ def inspect(ctx, args):
     if not exists and args["state"] == "present" and not args["create"] and not ctx.check:
         raise ModuleError("%s does not exist (create: true would make it)" % args["path"], rc=257, path=path)
     old = _read(path) if exists else b""
-    new, said = _edited(args, old)
+    new, said, found = _edited(args, old)
     becomes = "file" if exists or args["state"] == "present" else "absent"
     before = {"state": "file" if exists else "absent", "content": old if exists else None}
     after = {"state": becomes, "content": new if becomes == "file" else None, "_path": path}
-    after.update(_said=said, _found=old.count(NEWLINE) - new.count(NEWLINE))
+    after.update(_said=said, _found=found)
     if exists:
         before.update(attributes.observed(args, path))
     if becomes == "file":
@@ -83,7 +83,7 @@ def result(ctx, args, after):
     """Ansible's return values."""
     values = {"msg": after["_said"]}
     if args["state"] == "absent":
-        values["found"] = max(0, after["_found"])
+        values["found"] = after["_found"]
     return values
 
 
@@ -93,19 +93,20 @@ def _read(path):
 
 
 def _edited(args, old):
-    """The new text -> (bytes, what was done)."""
-    lines = old.splitlines(True) if b"\r" not in old else _lines(old)
+    """The new text -> (bytes, what was done, how many lines were removed)."""
+    lines = _lines(old)
     if args["state"] == "absent":
         matches = _matcher(args)
         kept = [line for line in lines if not matches(line)]
         removed = len(lines) - len(kept)
-        return b"".join(kept), "%d line(s) removed" % removed if removed else ""
+        return b"".join(kept), "%d line(s) removed" % removed if removed else "", removed
     text = args["line"]
     if text.endswith("\n"):
         text = text[:-1]
     if "\n" in text:
         raise ModuleError("line must be a single line: use copy, or one lineinfile task for each line")
-    return _with_line(args, lines, text.encode("utf-8", "surrogateescape"))
+    new, said = _with_line(args, lines, text.encode("utf-8", "surrogateescape"))
+    return new, said, 0
 
 
 def _lines(data):
@@ -138,18 +139,21 @@ def _with_line(args, lines, line):
         found, match = _find(lines, _matcher(args), args["firstmatch"])
     if found is None:
         found = _find(lines, lambda one: one.rstrip(b"\r\n") == line, first=False)[0]
-        if found is not None and match is None and args["backrefs"]:
-            return b"".join(lines), ""
-    if found is not None:
-        new = match.expand(line) if args["backrefs"] else line
-        if not new.endswith(NEWLINE):
-            new += NEWLINE
-        if lines[found] == new or (lines[found] + NEWLINE == new and found == len(lines) - 1):
-            return b"".join(lines), ""
-        return b"".join(lines[:found] + [new] + lines[found + 1 :]), "line replaced"
-    if args["backrefs"]:
+    if found is None:
+        return (b"".join(lines), "") if args["backrefs"] else _inserted(args, lines, line)
+    new = _expanded(match, line) if args["backrefs"] and match is not None else line
+    if not new.endswith(NEWLINE):
+        new += NEWLINE
+    if lines[found] == new:
         return b"".join(lines), ""
-    return _inserted(args, lines, line)
+    return b"".join(lines[:found] + [new] + lines[found + 1 :]), "line replaced"
+
+
+def _expanded(match, line):
+    try:
+        return match.expand(line)
+    except (re.error, IndexError) as error:
+        raise ModuleError("cannot fill the back-references of line: %s" % error)
 
 
 def _find(lines, matches, first):

@@ -41,9 +41,8 @@ def act(ctx, args):
         match = _look(args, pattern, deadline)
         if match:
             if match is not True:
-                groups = match.groupdict()
-                values.update(match_groups=_texts(match.groups()))
-                values.update(match_groupdict=dict(zip(groups, _texts(groups.values()))))
+                values["match_groups"] = [_text(value) for value in match.groups()]
+                values["match_groupdict"] = {name: _text(value) for name, value in match.groupdict().items()}
             return dict(values, elapsed=int(time.monotonic() - started))
         left = deadline - time.monotonic()
         if left <= 0:
@@ -120,5 +119,5 @@ def _search_stream(connection, pattern, deadline):
     return None
 
 
-def _texts(values):
-    return [None if value is None else value.decode("utf-8", "replace") for value in values]
+def _text(value):
+    return None if value is None else value.decode("utf-8", "replace")

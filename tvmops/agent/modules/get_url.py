@@ -1,0 +1,123 @@
+"""get_url: download a file onto the board."""
+
+import os
+import time
+
+from .. import attributes, download
+from ..context import ModuleError
+from ..files import backup, hashes, kind, replacing
+
+SPEC = dict(
+    attributes.SPEC,
+    url={"type": "str", "required": True},
+    dest={"type": "path", "required": True},
+    checksum={"type": "str", "default": ""},
+    force={"type": "bool", "default": False},
+    backup={"type": "bool", "default": False},
+    timeout={"type": "float", "default": 10},
+    headers={"type": "dict"},
+    url_username={"type": "str", "aliases": ["username"]},
+    url_password={"type": "str", "aliases": ["password"]},
+    force_basic_auth={"type": "bool", "default": False},
+    http_agent={"type": "str", "default": "ansible-httpget"},
+    validate_certs={"type": "bool", "default": True},
+)
+RULES = {"required_together": [["url_username", "url_password"]]}
+CHECK = "run"
+EXAMPLE = {"url": "file:///etc/os-release", "dest": "/var/tmp/os-release", "mode": "0644"}
+
+
+def act(ctx, args):
+    """Download unless the file is already there, right or unchanged; then set the attributes."""
+    started = time.monotonic()
+    algorithm, wanted = _checksum(args["checksum"])
+    dest = _destination(args)
+    values = {"url": args["url"], "dest": dest, "changed": False}
+    parent = os.path.dirname(dest) or "."
+    if not os.path.isdir(parent) and not ctx.check:
+        raise ModuleError("the directory %s does not exist" % parent, **values)
+    exists = kind(os.path.realpath(dest)) == "file"
+    if exists and wanted is not None:
+        if hashes(dest, algorithm)[0] == wanted:
+            return _finish(ctx, args, dest, dict(values, msg="file already exists"))
+    elif exists and not args["force"] and not _is_directory_form(args):
+        return _finish(ctx, args, dest, dict(values, msg="file already exists"))
+    if ctx.check:
+        return dict(values, changed=True, msg="would be downloaded")
+    since = os.path.getmtime(dest) if exists and wanted is None and not args["force"] else None
+    values.update(_fetch(ctx, args, dest, since, (algorithm, wanted)))
+    values["elapsed"] = int(time.monotonic() - started)
+    return _finish(ctx, args, dest, values)
+
+
+def _fetch(ctx, args, dest, since, checksum):
+    """Download beside `dest`, check, and put it in place if it differs."""
+    algorithm, wanted = checksum
+    target_path = os.path.realpath(dest)
+    values = {}
+    try:
+        with replacing(target_path, *_numbers(ctx, args, target_path)) as target:
+            try:
+                values.update(download.fetch(args, target, since, ctx.progress))
+            except download.NotModified:
+                raise _Unchanged
+            target.flush()
+            found = hashes(target.name, algorithm or "sha1")[0]
+            if wanted is not None and found != wanted:
+                msg = "the file from %s has the checksum %s:%s, not %s" % (args["url"], algorithm, found, wanted)
+                raise ModuleError(msg, url=args["url"], dest=dest)
+            if kind(target_path) == "file":
+                if hashes(target_path, "sha1") == hashes(target.name, "sha1"):
+                    raise _Unchanged
+                if args["backup"]:
+                    values["backup_file"] = backup(target_path)
+    except _Unchanged:
+        return dict(values, msg="not modified")
+    return dict(values, changed=True)
+
+
+class _Unchanged(Exception):
+    """Leaves the block that would replace the file."""
+
+
+def _numbers(ctx, args, path):
+    return attributes.numbers(attributes.wanted(ctx, args, path))
+
+
+def _finish(ctx, args, dest, values):
+    """Set the attributes and add what is known of the file."""
+    if os.path.exists(dest):
+        now, then = attributes.observed(args, dest), attributes.wanted(ctx, args, dest)
+        if now != then:
+            values["changed"] = True
+            if not ctx.check:
+                attributes.apply(dest, then)
+        values.update(attributes.report(os.path.realpath(dest)), checksum_dest=hashes(dest, "sha1")[0])
+    return values
+
+
+def _checksum(text):
+    """'sha256:abc...' -> (algorithm, digest); ('', None) stands for none."""
+    if not text:
+        return None, None
+    algorithm, colon, digest = text.partition(":")
+    digest = digest.strip().lower()
+    if colon and ("//" in digest or digest.startswith("file:")):
+        raise ModuleError("a checksum from a URL is not supported: give '%s:' and the digest itself" % algorithm)
+    lengths = {"md5": 32, "sha1": 40, "sha224": 56, "sha256": 64, "sha384": 96, "sha512": 128}
+    if algorithm not in lengths or len(digest) != lengths[algorithm] or set(digest) - set("0123456789abcdef"):
+        raise ModuleError("checksum %r is not 'sha256:' (or md5, sha1, sha512) and a hexadecimal digest" % text)
+    return algorithm, digest
+
+
+def _is_directory_form(args):
+    return args["dest"].endswith("/") or os.path.isdir(args["dest"])
+
+
+def _destination(args):
+    if not _is_directory_form(args):
+        return args["dest"]
+    name = os.path.basename(args["url"].split("?")[0].split("#")[0].rstrip("/"))
+    if not name:
+        raise ModuleError("%s is a directory and the URL names no file: give the file's own path" % args["dest"])
+    return os.path.join(args["dest"], name)
