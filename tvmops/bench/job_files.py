@@ -17,7 +17,7 @@ from tvmops.bench.leases import POLL_SECONDS, Cancelled
 from tvmops.paths import state_dir
 
 SCHEMA = 1
-ARTIFACT, REFERENCE, PREPARED_MODEL = "model.so", "reference.npz", "model.onnx"
+ARTIFACT, REFERENCE = "model.so", "reference.npz"
 
 
 def jobs_folder() -> Path:
@@ -86,11 +86,10 @@ def compiled(key: str) -> bool:
     if not (folder / "result.json").is_file():
         return False
     result = read_result(folder)
-    needed = (folder / ARTIFACT, folder / REFERENCE)
-    if not result["ok"] or not all(path.is_file() for path in needed):
+    needed = [ARTIFACT, REFERENCE] + ([result["baseline_model"]] if result.get("baseline_model") else [])
+    if not result["ok"] or not all((folder / name).is_file() for name in needed):
         return False
-    recorded = (result.get("artifact") or {}).get("sha256")
-    return recorded is None or recorded == sha256_of(folder / ARTIFACT)
+    return bool(result.get("artifact_sha256") == sha256_of(folder / ARTIFACT))
 
 
 def sha256_of(path: Path) -> str:

@@ -21,6 +21,7 @@ from tvmops.errors import StackError
 START_SECONDS = 180.0
 POLL_SECONDS = 0.1
 STOP_SECONDS = 5.0
+END_SECONDS = 0.2
 LOG_TAIL_BYTES = 4000
 
 OnEvent = Callable[[dict[str, Any]], None]
@@ -83,7 +84,9 @@ class Worker:
             self._process.stdin.write(json.dumps({"job_dir": str(job_dir)}).encode() + b"\n")
             self._process.stdin.flush()
             with _Tail(job_dir / "events.jsonl", on_event) as tail:
-                self._await("done", time.monotonic() + deadline, tail.poll)
+                done = self._await("done", time.monotonic() + deadline, tail.poll)
+            if not done.get("ok"):
+                self._let_it_end()
         except (BrokenPipeError, EOFError):
             ended = self._how_it_ended()
             self.kill()
@@ -151,6 +154,11 @@ class Worker:
                     raise EOFError
                 self._pending += data
             on_poll()
+
+    def _let_it_end(self) -> None:
+        """A worker whose board hangs reports its job's failure and ends at once: it must not get another job."""
+        if select.select([self._status], [], [], END_SECONDS)[0]:
+            self.kill()
 
     def _how_it_ended(self) -> str:
         with contextlib.suppress(subprocess.TimeoutExpired):

@@ -2,22 +2,61 @@
 
 from __future__ import annotations
 
+import platform
 import subprocess
 from pathlib import Path
 from typing import Any
 
-from tvmops.bench.jobs import Cell
+from tvmops.bench.jobs import Cell, machine
 from tvmops.bench.runner import Finished
 from tvmops.bench.store import Provenance, Store
 from tvmops.bench.store_models import JobRow
 
 GIT_SECONDS = 10.0
 
-# Facts that name people, networks or secrets, or that change by the second, stay out of the store.
-_PRIVATE_FACTS = ("env", "user_", "ssh_", "date_time", "all_ipv", "default_ipv", "dns", "interfaces", "cmdline")
+# Facts that a measurement depends on. Serial numbers, addresses, users and the environment are nobody's business.
+PUBLIC_FACTS = (
+    "ansible_architecture",
+    "ansible_machine",
+    "ansible_userspace_architecture",
+    "ansible_distribution",
+    "ansible_distribution_version",
+    "ansible_distribution_release",
+    "ansible_kernel",
+    "ansible_processor",
+    "ansible_processor_count",
+    "ansible_processor_cores",
+    "ansible_processor_vcpus",
+    "ansible_processor_nproc",
+    "ansible_memtotal_mb",
+    "ansible_swaptotal_mb",
+    "ansible_product_name",
+    "ansible_system_vendor",
+    "ansible_python_version",
+    "ansible_service_mgr",
+    "ansible_virtualization_type",
+    "ansible_virtualization_role",
+)
+PUBLIC_PREFIX = "tvmops_"
 
 # Keys of result.json that have columns of their own.
-_COLUMNS = ("schema", "ok", "error", "seconds", "versions", "samples", "differences", "task_check")
+_COLUMNS = (
+    "schema",
+    "kind",
+    "key",
+    "ok",
+    "error",
+    "seconds",
+    "versions",
+    "samples",
+    "runs_per_sample",
+    "differences",
+    "task_check",
+    "model_sha256",
+    "input_sha256",
+    "artifact_sha256",
+    "artifact_bytes",
+)
 
 
 class Recorder:
@@ -46,7 +85,6 @@ def job_row(finished: Finished) -> JobRow:
     """The row of one finished job."""
     job, result = finished.job, finished.result
     error = None if finished.ok else finished.error
-    artifact = result.get("artifact") or {}
     return JobRow(
         key=job.key,
         kind=job.kind,
@@ -60,28 +98,33 @@ def job_row(finished: Finished) -> JobRow:
         seconds=finished.seconds,
         phases=dict(result.get("seconds") or {}),
         inputs=job.inputs,
-        model_sha256=_sha256(result.get("model")),
-        input_sha256=_sha256(result.get("inputs")),
-        artifact_sha256=artifact.get("sha256"),
-        artifact_bytes=artifact.get("bytes"),
+        model_sha256=result.get("model_sha256"),
+        input_sha256=result.get("input_sha256"),
+        artifact_sha256=result.get("artifact_sha256"),
+        artifact_bytes=result.get("artifact_bytes"),
         samples=result.get("samples"),
-        runs_per_sample=result.get("number"),
+        runs_per_sample=result.get("runs_per_sample"),
         differences=result.get("differences"),
         task=result.get("task_check"),
         conditions_before=finished.before,
         conditions_after=finished.after,
-        details={key: value for key, value in result.items() if key not in _COLUMNS},
+        details={
+            **{key: value for key, value in result.items() if key not in _COLUMNS},
+            "shares_cpu": finished.shares_cpu,
+            "emulated": emulated(finished),
+        },
     )
 
 
+def emulated(finished: Finished) -> bool:
+    """Whether the board is of another processor family than this machine, whose processor it runs on."""
+    name = (finished.facts or {}).get("ansible_machine")
+    return bool(finished.shares_cpu and name and machine(str(name)) != machine(platform.machine()))
+
+
 def public_facts(facts: dict[str, Any]) -> dict[str, Any]:
-    """Facts that may be kept and shown: nothing about people, networks or secrets."""
-    kept = {}
-    for name, value in facts.items():
-        bare = name.removeprefix("ansible_")
-        if not bare.startswith(_PRIVATE_FACTS) and bare != "machine_id":
-            kept[bare] = value
-    return kept
+    """Facts that may be kept and shown: nothing about people, networks or serial numbers."""
+    return {name: value for name, value in facts.items() if name in PUBLIC_FACTS or name.startswith(PUBLIC_PREFIX)}
 
 
 def git_state(folder: Path) -> tuple[str | None, bool | None]:
@@ -96,7 +139,3 @@ def git_state(folder: Path) -> tuple[str | None, bool | None]:
 def _git(folder: Path, *arguments: str) -> str:
     command = ["git", "-C", str(folder), *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=GIT_SECONDS).stdout.strip()
-
-
-def _sha256(part: Any) -> str | None:
-    return part.get("sha256") if isinstance(part, dict) else None

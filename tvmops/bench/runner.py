@@ -21,7 +21,17 @@ from tvmops.paths import cache_dir
 
 Emit = Callable[[dict[str, Any]], None]
 
-RPC_SESSION_MARGIN = 30
+# The worker watches its session and says better than we what is wrong; our deadline stands behind it.
+WORKER_MARGIN_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class RpcEndpoint:
+    """Where, on this machine, a board's RPC server can be reached, and which TVM it runs."""
+
+    host: str
+    port: int
+    tvm_version: str | None
 
 
 class Board(Protocol):
@@ -38,8 +48,8 @@ class Board(Protocol):
     def conditions(self) -> dict[str, Any]:
         """Clocks, governor, temperature, load, throttling: right now."""
 
-    def rpc(self, stack: str) -> tuple[str, int]:
-        """Host and port, on this machine, that lead to the board's RPC server; None needed means ("", 0)."""
+    def rpc(self, stack: str) -> RpcEndpoint | None:
+        """The way to the board's RPC server, which has just answered; None when `stack` needs none. Raises RpcError."""
 
     def restore_rpc(self, stack: str) -> None:
         """Make a dead RPC server answer again. Raises RpcError."""
@@ -65,6 +75,8 @@ class Finished:
     before: dict[str, Any] | None = None
     after: dict[str, Any] | None = None
     facts: dict[str, Any] | None = None
+    shares_cpu: bool = False
+    """Whether the board runs on this machine's own processor."""
     ran: bool = field(default=True)
     """False when a compile's artifacts were found where an earlier run left them."""
 
@@ -97,11 +109,7 @@ class JobRunner:
                 return Finished(job, result, utc_now(), _phase_sum(result), ran=False)
             with self._gate.compiling():
                 document = self._document(job, cell)
-                document |= {
-                    "target": dict(cell.target),
-                    "cross_compiler": cell.cross_compiler,
-                    "cache_dir": str(cache_dir().absolute()),
-                }
+                document |= {"target": dict(cell.target), "cross_compiler": cell.cross_compiler}
                 started, clock = utc_now(), time.monotonic()
                 self._starting(job)
                 result = self._in_worker(job, document, self._timeouts.compile)
@@ -144,7 +152,7 @@ class JobRunner:
         return finished
 
     def _attempt(self, job: Job, cell: Cell, board: Board) -> Finished:
-        finished = Finished(job, {}, "", 0.0)
+        finished = Finished(job, {}, "", 0.0, shares_cpu=board.shares_cpu)
         try:
             finished.facts = board.facts()
             finished.before = board.conditions()
@@ -158,22 +166,24 @@ class JobRunner:
         return finished
 
     def _run_measure(self, job: Job, cell: Cell, board: Board) -> dict[str, Any]:
-        host, port = board.rpc(cell.stack)
+        endpoint = board.rpc(cell.stack)
         document = self._with_reference(job, cell)
         document["target"] = dict(cell.target)
-        document["rpc"] = {
-            "host": host,
-            "port": port,
-            "session_timeout": int(self._timeouts.measure) + RPC_SESSION_MARGIN,
-        }
-        return self._in_worker(job, document, self._timeouts.measure)
+        if endpoint is not None:
+            seconds = int(self._timeouts.measure)
+            document["rpc"] = {"host": endpoint.host, "port": endpoint.port, "session_timeout": seconds}
+            document["board"] = {"tvm_version": endpoint.tvm_version}
+        return self._in_worker(job, document, self._timeouts.measure + WORKER_MARGIN_SECONDS)
 
     def _run_baseline(self, job: Job, cell: Cell, board: Board) -> dict[str, Any]:
         document = self._with_reference(job, cell)
         folder = job_files.start_job(job.key, document)
         source = job_files.job_dir(job.needs or "")
-        names = (job_files.PREPARED_MODEL, job_files.REFERENCE)
-        result = board.run_baseline(document, {name: source / name for name in names}, self._timeouts.baseline)
+        model = job_files.read_result(source).get("baseline_model")
+        if not model:
+            return job_files.failure("BadInput", f"{job.inputs['runtime']} cannot run this model: it is not ONNX")
+        files = {"model": source / model, "reference": source / job_files.REFERENCE}
+        result = board.run_baseline(document, files, self._timeouts.baseline)
         job_files.write_json(folder / "result.json", result)
         return result
 
@@ -184,6 +194,7 @@ class JobRunner:
             "key": job.key,
             "stack": cell.stack,
             "workload": dict(cell.workload.document),
+            "cache_dir": str(cache_dir().absolute()),
         }
 
     def _with_reference(self, job: Job, cell: Cell) -> dict[str, Any]:

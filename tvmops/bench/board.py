@@ -1,0 +1,148 @@
+"""A host as a sweep uses it: one connection, one agent, one tunnel, kept for the whole sweep."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import shlex
+import threading
+from pathlib import Path
+from typing import Any, Protocol
+
+from tvmops.bench.baseline import run_on_board
+from tvmops.bench.jobs import BoardIdentity
+from tvmops.bench.runner import RpcEndpoint
+from tvmops.connection import Connection, connect
+from tvmops.connection.session import AgentSession
+from tvmops.errors import AgentError
+from tvmops.inventory import FactsCache, Host
+
+CPU_SAMPLE_SECONDS = 0.05
+DEFAULT_PREFIX = "/opt/tvmops"
+
+
+class RpcAccess(Protocol):
+    """How a board's RPC server is reached. Knows which stacks need one."""
+
+    def open(self, connection: Connection, stack: str) -> RpcEndpoint | None:
+        """A way to a server that has just answered a handshake; starts it when it is down. Raises RpcError."""
+
+    def restore(self, connection: Connection, stack: str) -> None:
+        """Restart a server that is dead. Raises RpcError."""
+
+    def close(self) -> None:
+        """Close the tunnel."""
+
+
+class HostBoard:
+    """The Board of a real host. Every method may raise HostUnreachable and its kin."""
+
+    def __init__(self, host: Host, rpc: RpcAccess) -> None:
+        self.host = host
+        self.shares_cpu = bool(host.vars.get("tvmops_shares_cpu", False))
+        self._prefix = prefix_of(host)
+        self._rpc = rpc
+        self._lock = threading.Lock()
+        self._closed = False
+        self._connection: Connection | None = None
+        self._agent: AgentSession | None = None
+        self._facts: dict[str, Any] | None = None
+
+    def identify(self) -> BoardIdentity:
+        """Connect; which machine answered, and which release it carries."""
+        current = shlex.quote(f"{self._prefix}/current")
+        done = self._open().run(f"cat /etc/machine-id 2>/dev/null | head -n 1; echo; readlink {current}", timeout=30.0)
+        lines = [line.strip() for line in done.stdout.splitlines()]
+        machine_id = lines[0] if lines else ""
+        release = lines[-1].rstrip("/").rpartition("/")[2] if len(lines) > 1 else ""
+        return BoardIdentity(_anonymous(machine_id) if machine_id else None, release or None)
+
+    def facts(self) -> dict[str, Any]:
+        """Facts, gathered anew in every sweep and put into the cache."""
+        if self._facts is None:
+            self._facts = dict(self._ask("setup", {})["ansible_facts"])
+            FactsCache().put(self.host.name, self._facts)
+        return self._facts
+
+    def conditions(self) -> dict[str, Any]:
+        """The conditions right now."""
+        return dict(self._ask("conditions", {"sample": CPU_SAMPLE_SECONDS})["conditions"])
+
+    def rpc(self, stack: str) -> RpcEndpoint | None:
+        """The way to its RPC server."""
+        return self._rpc.open(self._open(), stack)
+
+    def restore_rpc(self, stack: str) -> None:
+        """Restart its RPC server."""
+        self._rpc.restore(self._open(), stack)
+
+    def run_baseline(self, job: dict[str, Any], files: dict[str, Path], deadline: float) -> dict[str, Any]:
+        """Run onnxruntime there."""
+        return run_on_board(self._open(), self._prefix, job, files, deadline)
+
+    def reset(self) -> None:
+        """Drop agent, tunnel and connection."""
+        with self._lock:
+            agent, connection = self._agent, self._connection
+            self._agent = self._connection = None
+        self._rpc.close()
+        for part in (agent, connection):
+            if part is not None:
+                with contextlib.suppress(Exception):  # it is broken: that is why it goes
+                    part.close()
+
+    def close(self) -> None:
+        """End everything; the board cannot be used again."""
+        self._closed = True
+        self.reset()
+
+    def _open(self) -> Connection:
+        with self._lock:
+            known = self._connection
+        if known is not None:
+            return known
+        connection = connect(self.host)
+        with self._lock:
+            self._connection = connection
+            closed = self._closed
+        if closed:
+            self.reset()
+        return connection
+
+    def _ask(self, module: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        """The result of one agent module. The agent stays for the next one."""
+        connection = self._open()
+        if self._agent is None:
+            self._agent = AgentSession(connection, become=None)
+        results: list[dict[str, Any]] = []
+
+        def listen(event: dict[str, Any]) -> None:
+            if event["ev"] == "done":
+                results.append(event["result"])
+
+        self._agent.run_batch(_batch(module, arguments), _no_blobs, listen)
+        if not results or results[0].get("failed"):
+            reason = results[0].get("msg") if results else "the agent sent no result"
+            raise AgentError(f"{self.host.name}: {module}: {reason}")
+        return results[0]
+
+
+def prefix_of(host: Host) -> str:
+    """The folder on the host that holds releases and baselines."""
+    return str(host.vars.get("tvmops_prefix") or DEFAULT_PREFIX).rstrip("/")
+
+
+def _batch(module: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    task = {"id": 1, "module": module, "args": arguments, "loop": None, "become_user": None, "environment": {}}
+    task |= {"check": False, "diff": False, "no_log": False, "ignore_errors": False}
+    task |= {"changed_when": None, "failed_when": None}
+    return {"op": "batch", "id": 1, "check": False, "diff": False, "tasks": [task], "blobs": {}}
+
+
+def _no_blobs(digest: str) -> bytes:
+    raise AgentError(f"the agent asked for content {digest} that no task mentions")
+
+
+def _anonymous(machine_id: str) -> str:
+    # machine-id(5): the number itself is confidential; a hash made for one application may be shown.
+    return hashlib.sha256(f"tvmops {machine_id}".encode()).hexdigest()[:16]
