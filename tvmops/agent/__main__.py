@@ -1,4 +1,4 @@
-"""The entry: unpack a zipapp beside itself on its first start, so that byte code is cached, then serve."""
+"""The entry: make sure that file names are read as UTF-8, then serve."""
 
 import os
 import sys
@@ -9,17 +9,11 @@ LOCALE_TRIED = "TVMOPS_AGENT_LOCALE"
 def main():
     """Start the agent. Does not return."""
     home = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    if os.path.isfile(home):
-        from .unpack import unpack
-
-        directory = unpack(home)
-        if directory is not None:
-            _again(directory)
     if sys.getfilesystemencoding().lower() != "utf-8" and LOCALE_TRIED not in os.environ:
         # Python 3.6 and older read file names as ASCII in the C locale.
         os.environ[LOCALE_TRIED] = os.environ.get("LC_ALL", "")
         os.environ["LC_ALL"] = "C.UTF-8"
-        _again(home)
+        os.execv(sys.executable, [sys.executable, "-I", "-S", home])
     _restore_locale()
     status = 4
     try:
@@ -37,14 +31,10 @@ def main():
 
 
 def cache_directory(home):
-    """Where the agent keeps its files: beside itself when it was uploaded, else the user's cache."""
+    """Where the agent keeps its files: beside itself when it was sent to a board, else the user's cache."""
     if os.path.basename(home).startswith("agent-"):
         return os.path.dirname(home)
     return os.path.join(os.path.expanduser("~"), ".cache", "tvmops")
-
-
-def _again(program):
-    os.execv(sys.executable, [sys.executable, "-I", "-S", program])
 
 
 def _restore_locale():

@@ -1,4 +1,4 @@
-"""The agent as one file to upload: a zipapp, the same bytes wherever and whenever it is made."""
+"""The agent as one file to send: a zipapp, the same bytes wherever and whenever it is made."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FIXED_TIME = (1980, 1, 1, 0, 0, 0)
 
 @lru_cache(maxsize=1)
 def agent_zipapp() -> tuple[bytes, str]:
-    """The zipapp's bytes and their sha256. Upload it as `<cache>/agent-<sha256>.pyz`; see `agent_command`."""
+    """The zipapp's bytes and their sha256. Unpacked to `<cache>/agent-<sha256>`, it runs as `python3 -I -S <that>`."""
     files = {"__main__.py": STUB}
     for path in AGENT_SOURCE.rglob("*.py"):
         files[f"{PACKAGE}/{path.relative_to(AGENT_SOURCE).as_posix()}"] = path.read_bytes()
@@ -30,12 +30,3 @@ def agent_zipapp() -> tuple[bytes, str]:
             archive.writestr(entry, files[name])
     data = buffer.getvalue()
     return data, hashlib.sha256(data).hexdigest()
-
-
-def agent_command(python: str, cache: str, sha256: str) -> str:
-    """The POSIX shell command that starts the agent from `cache` (both already quoted for the shell).
-
-    It uses the unpacked directory when there is one. Exit status 66 and no output: the agent has yet to be uploaded.
-    """
-    agent = f"{cache}/agent-{sha256}"
-    return f"a={agent}; [ -d $a ] || a=$a.pyz; [ -e $a ] || exit 66; exec {python} -I -S $a"

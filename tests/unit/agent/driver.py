@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
 import json
 import os
 import select
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -36,19 +38,16 @@ class Driver:
         deadline: float = 60.0,
     ) -> None:
         data, sha256 = agent_zipapp()
-        cache.mkdir(parents=True, exist_ok=True)
-        self.program = cache / f"agent-{sha256}.pyz"
+        self.program = cache / f"agent-{sha256}"
         if not self.program.exists():
-            self.program.write_bytes(data)
-        unpacked = self.program.with_suffix("")
-        program = str(unpacked if unpacked.is_dir() else self.program)
+            zipfile.ZipFile(io.BytesIO(data)).extractall(self.program)
         self.deadline = deadline
         self.events: list[Event] = []
         self.blobs: dict[str, bytes] = {}
         self._buffer = b""
         self._batch_id = 0
         self.process = subprocess.Popen(
-            [*prefix, python, "-I", "-S", program],
+            [*prefix, python, "-I", "-S", str(self.program)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
