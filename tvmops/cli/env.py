@@ -1,0 +1,31 @@
+"""The command `env.create`: the Python environment in which a stack compiles."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from tvmops.cli.common import command
+
+
+@command(
+    iterable=["extra"],
+    help={
+        "stack": "name of a stack: a file in stacks/ without its .yml",
+        "extra": "a further set of packages of the stack, e.g. torch; may be given more than once",
+        "quiet": "print only the interpreter's path",
+    },
+)
+def create(ctx: Any, stack: str = "relax-0.27", extra: list[str] | None = None, quiet: bool = False) -> None:
+    """Make (or find) a stack's compiling environment and print its interpreter's path."""
+    from tvmops.stack.environment import ensure_environment
+    from tvmops.stack.spec import load_stack
+
+    def show(text: str) -> None:
+        if not quiet and text.startswith(("making", "waiting", "Collecting", "Installing")):
+            print(text.split(" (from ")[0], file=sys.stderr)
+
+    print(ensure_environment(load_stack(stack), tuple(extra or ()), show))
+
+
+COMMANDS = [create]
