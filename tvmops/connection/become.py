@@ -91,11 +91,11 @@ def _refusal(name: str, become: Become | None, complaint: str, process: Process)
         return BecomeError(f"{name}: sudo wants a password to become {become.user}, and none was given", GIVE_PASSWORD)
     if "incorrect password" in text or "sorry, try again" in text:
         return BecomeError(f"{name}: sudo did not accept the password", GIVE_PASSWORD)
+    if "unknown user" in text:
+        return BecomeError(f"{name}: there is no user '{become.user}' on it", "check ansible_become_user")
     if "sudoers" in text or "may not run" in text or "not allowed" in text:
         return BecomeError(
             f"{name}: the login user may not become {become.user}: {last}",
             "add the user to the group sudo there, or log in as root (ansible_user)",
         )
-    if "unknown user" in text:
-        return BecomeError(f"{name}: there is no user '{become.user}' on it", "check ansible_become_user")
     return BecomeError(f"{name}: sudo to {become.user} failed: {last}", "try it by hand there: sudo -v")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from tvmops.connection import become as becoming
 from tvmops.connection.base import Become, Connection, Deadline, unreachable
@@ -30,7 +31,8 @@ _SCRIPT = (
 # The inventory's mirror serves before the playbook has switched to it; the board's own sources stay untouched.
 _MIRROR = (
     "list=$(mktemp -d) || exit 1; . /etc/os-release; "
-    'echo "deb "%s" $VERSION_CODENAME main" > "$list/sources.list"; '
+    'for suite in "$VERSION_CODENAME" "$VERSION_CODENAME-updates"; do echo "deb "%s" $suite main"; done '
+    '> "$list/sources.list"; echo "deb "%s" $VERSION_CODENAME-security main" >> "$list/sources.list"; '
     'sources="-o Dir::Etc::sourcelist=$list/sources.list -o Dir::Etc::sourceparts=-"; '
 )
 
@@ -48,7 +50,7 @@ def install_python(
     if root is not None and root.user != "root":
         root = Become(password=root.password, exe=root.exe, flags=root.flags)
     try:
-        process = becoming.start(connection, root or Become(), _script(connection.host.vars.get("apt_mirror")))
+        process = becoming.start(connection, root or Become(), _script(connection.host.vars))
     except BecomeError as error:
         raise BecomeError(f"{name}: {why}, and only root can install python3: {error.message}", error.hint) from error
     deadline = Deadline(DEADLINE)
@@ -74,8 +76,13 @@ def install_python(
         process.kill()
 
 
-def _script(mirror: object) -> str:
-    return _SCRIPT % (_MIRROR % shlex.quote(str(mirror)) if mirror else "list=; sources=; ")
+def _script(variables: Mapping[str, Any]) -> str:
+    mirror = variables.get("apt_mirror")
+    if not mirror:
+        return _SCRIPT % "list=; sources=; "
+    # Debian keeps security fixes apart, Ubuntu beside the rest.
+    security = variables.get("apt_security_mirror", mirror)
+    return _SCRIPT % (_MIRROR % (shlex.quote(str(mirror)), shlex.quote(str(security))))
 
 
 def _failed(name: str, why: str, lines: list[str]) -> AgentError:

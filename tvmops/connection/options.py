@@ -189,13 +189,14 @@ class _Arguments:
                 if not words or words[0].startswith("-"):
                     raise ConfigError(_at(self.host, variable, f"-o {value}: has no value"), "write -o Name=value")
                 rest = words.pop(0)
-            self._option(variable, name.lower(), rest)
+            self._option(variable, name, rest)
 
-    def _option(self, variable: str, name: str, value: str) -> None:
+    def _option(self, variable: str, written: str, value: str) -> None:
+        name = written.lower()
         if name not in OPTION_NAMES:
             raise ConfigError(
-                _at(self.host, variable, f"ssh option '{name}' is not supported"),
-                did_you_mean(name, OPTION_NAMES.values()),
+                _at(self.host, variable, f"ssh option '{written}' is not supported"),
+                did_you_mean(written, OPTION_NAMES.values()),
             )
         if not value.strip():
             raise ConfigError(_at(self.host, variable, f"ssh option {OPTION_NAMES[name]} has no value"))
