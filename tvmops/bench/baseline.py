@@ -10,34 +10,52 @@ from typing import Any
 
 from tvmops.bench import job_files
 from tvmops.connection import Connection
+from tvmops.connection.options import python_interpreter
 from tvmops.errors import HostUnreachable
 
 SCRIPT = Path(__file__).resolve().parent.parent / "worker" / "baseline.py"
+SHORT_SECONDS = 30.0
+TIMED_OUT = 124  # timeout(1)'s exit status
 
 
 def run_on_board(
     connection: Connection, prefix: str, job: dict[str, Any], files: dict[str, Path], deadline: float
 ) -> dict[str, Any]:
-    """The baseline's result.json. `files` are pushed beside the script into a folder that is removed afterwards."""
-    made = connection.run("umask 077; mktemp -d", timeout=30.0)
+    """The baseline's result.json. `files` has "model" and "reference"; all go into a folder removed afterwards.
+
+    `deadline` is in seconds. Raises HostUnreachable.
+    """
+    made = connection.run("umask 077; mktemp -d", timeout=SHORT_SECONDS)
     folder = made.stdout.strip()
-    if made.rc != 0 or not folder:
+    if made.rc != 0 or not folder.startswith("/"):
         return job_files.failure("Board", f"cannot make a temporary folder on the board: {made.stderr.strip()}")
     try:
-        names = {name: f"{folder}/{name}{path.suffix}" for name, path in files.items()}
-        for name, path in files.items():
-            connection.put(path.read_bytes(), names[name])
-        connection.put(json.dumps({**job, **names}).encode(), f"{folder}/job.json")
+        connection.put(json.dumps(job).encode(), f"{folder}/job.json")
         connection.put(SCRIPT.read_bytes(), f"{folder}/baseline.py")
-        libraries = f"{prefix}/current:{prefix}/baselines/current"
-        command = f"cd {shlex.quote(folder)} && PYTHONPATH={shlex.quote(libraries)} python3 baseline.py job.json"
-        done = connection.run(command, timeout=deadline)
+        connection.put(files["model"].read_bytes(), f"{folder}/model.onnx")
+        connection.put(files["reference"].read_bytes(), f"{folder}/reference.npz")
+        return _run(connection, prefix, folder, deadline)
     finally:
         with contextlib.suppress(HostUnreachable):  # a board that is gone needs no tidying
-            connection.run(f"rm -rf {shlex.quote(folder)}", timeout=30.0)
+            connection.run(f"rm -rf {shlex.quote(folder)}", timeout=SHORT_SECONDS)
+
+
+def _run(connection: Connection, prefix: str, folder: str, deadline: float) -> dict[str, Any]:
+    python = shlex.quote(python_interpreter(connection.host) or "python3")
+    libraries = shlex.quote(f"{prefix}/current:{prefix}/baselines/current")
+    # timeout(1) ends it on the board, too, when we stop waiting.
+    limit = f"timeout -k 5 {deadline:.0f}"
+    command = (
+        f"cd {shlex.quote(folder)} && PYTHONDONTWRITEBYTECODE=1 PYTHONPATH={libraries} "
+        f"exec {limit} {python} baseline.py job.json model.onnx reference.npz"
+    )
+    done = connection.run(command, timeout=deadline + SHORT_SECONDS)
+    if done.rc == TIMED_OUT:
+        message = f"took longer than {deadline:.0f} s (timeouts.baseline in the sweep file)"
+        return job_files.failure("Timeout", message)
+    lines = done.stdout.strip().splitlines()
     try:
-        result = json.loads(done.stdout)
-    except ValueError:
+        return dict(json.loads(lines[-1]))
+    except (ValueError, IndexError, TypeError):
         text = (done.stderr.strip() or done.stdout.strip())[-800:]
-        return job_files.failure("Board", f"the baseline script ended with {done.rc} and no result: {text}")
-    return dict(result)
+        return job_files.failure("Board", f"the baseline ended with exit status {done.rc} and no result: {text}")

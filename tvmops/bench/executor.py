@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from tvmops.bench import job_files
-from tvmops.bench.jobs import Cell, Job
+from tvmops.bench.jobs import MEASURE, Cell, Job
 from tvmops.bench.leases import Cancelled
 from tvmops.bench.recording import Recorder
 from tvmops.bench.runner import Board, Emit, Finished, JobRunner, describe
@@ -109,6 +109,8 @@ class Executor:
     # -- lanes -----------------------------------------------------------------------------------------------
 
     def _compile_lane(self) -> None:
+        for stack in self._schedule.worker_stacks:
+            self._runner.warm(stack)
         for job, cell in self._schedule.compiles:
             finished = self._runner.compile(job, cell, self._force)
             self._record(finished, cell)
@@ -119,6 +121,8 @@ class Executor:
         if host in self._unreachable:
             self._fail_lane(lane, self._unreachable[host])
             return
+        measured = dict.fromkeys(cell.stack for job, cell in lane if job.kind == MEASURE)
+        self._runner.prepare(self._boards[host], list(measured))
         for job, cell in lane:
             compiled = self._wait_for_compile(job)
             if compiled is not None and not compiled.ok:

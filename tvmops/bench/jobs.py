@@ -20,6 +20,9 @@ JOB_REVISION = 1
 
 COMPILE, MEASURE, BASELINE = "compile", "measure", "baseline"
 
+# Model sources that need packages beyond a stack's own: source kind -> the stack's extra.
+SOURCE_EXTRAS = {"torch_package": "torch"}
+
 # Debian's cross compilers: program -> package.
 CROSS_COMPILER_PACKAGES = {
     "aarch64-linux-gnu-g++": "g++-aarch64-linux-gnu",
@@ -112,6 +115,7 @@ def expand(sweep: Sweep, hosts: Sequence[Host], stacks: Mapping[str, Mapping[str
         target = _target(host, errors)
         compiler = _cross_compiler(host, target, errors) if target else None
         threads = _threads(sweep.measure, host, target, errors)
+        _extras(sweep, host, stacks.get(stack), errors)
         if len(errors) == before:
             cells += [Cell(workload, host, stack, target, compiler, threads) for workload in sweep.workloads]
     if len(errors) == 1:
@@ -149,12 +153,26 @@ def _compile_job(cell: Cell, stack: Mapping[str, Any]) -> Job:
     inputs = {
         "revision": JOB_REVISION,
         "kind": COMPILE,
-        "stack": plain(stack),
+        "stack": _stack_identity(cell, stack),
         "workload": cell.workload.document,
         "target": plain(cell.target),
         "cross_compiler": cell.cross_compiler,
     }
     return Job(COMPILE, cell.workload.name, cell.stack, inputs)
+
+
+def _stack_identity(cell: Cell, stack: Mapping[str, Any]) -> dict[str, Any]:
+    """A stack's pins, of its extras only those that the workload needs."""
+    identity = {key: plain(value) for key, value in stack.items() if key != "extras"}
+    extra = source_extra(cell.workload)
+    if extra is not None:
+        identity["extra"] = {extra: plain((stack.get("extras") or {}).get(extra))}
+    return identity
+
+
+def source_extra(workload: Workload) -> str | None:
+    """The extra of a stack that a workload's model needs."""
+    return SOURCE_EXTRAS.get(str((workload.document.get("source") or {}).get("kind")))
 
 
 def _measure_job(measure: Measure, cell: Cell, compile_job: Job, board: BoardIdentity) -> Job:
@@ -218,6 +236,20 @@ def _stack(sweep: Sweep, host: Host, stacks: Mapping[str, object], errors: list[
         where = str(sweep.path) if sweep.stack else _origin(host, "tvm_stack")
         errors.append(ConfigError(f"{where}: {host.name}: unknown stack '{name}'", did_you_mean(str(name), stacks)))
     return str(name)
+
+
+def _extras(sweep: Sweep, host: Host, stack: Mapping[str, Any] | None, errors: list[ConfigError]) -> None:
+    known = (stack or {}).get("extras") or {}
+    for workload in sweep.workloads:
+        extra = source_extra(workload)
+        if stack is not None and extra is not None and extra not in known:
+            errors.append(
+                ConfigError(
+                    f"{workload.position}: workload '{workload.name}' needs the extra '{extra}', which the stack of "
+                    f"{host.name} does not have",
+                    did_you_mean(extra, known) or "narrow the sweep with --workload or --limit",
+                )
+            )
 
 
 def _target(host: Host, errors: list[ConfigError]) -> dict[str, Any]:

@@ -189,6 +189,7 @@ class WorkerPool:
         self._slots = threading.BoundedSemaphore(limit)
         self._lock = threading.Lock()
         self._idle: dict[str, list[Worker]] = {}
+        self._broken: dict[str, StackError] = {}
         self._started = 0
 
     def run(self, stack: str, job_dir: Path, deadline: float, on_event: OnEvent) -> None:
@@ -232,10 +233,17 @@ class WorkerPool:
                 if worker.alive:
                     return worker
                 worker.kill()
+            if stack in self._broken:
+                raise self._broken[stack]
             self._started += 1
             number = self._started
         log = self._log_folder / f"worker-{stack}-{os.getpid()}-{number}.log"
-        return Worker(stack, self._command_for(stack), log, self._cancelled)
+        try:
+            return Worker(stack, self._command_for(stack), log, self._cancelled)
+        except StackError as error:
+            with self._lock:
+                self._broken[stack] = error  # the next job need not wait for the same failure
+            raise
 
 
 class _Tail:

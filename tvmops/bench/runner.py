@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -100,6 +100,21 @@ class JobRunner:
     ) -> None:
         self._pool, self._gate, self._timeouts = pool, gate, timeouts
         self._emit, self._cancelled = emit, cancelled
+
+    def warm(self, stack: str) -> None:
+        """Start a worker ahead of the first job; a stack that cannot start fails its jobs later."""
+        with contextlib.suppress(StackError), self._gate.compiling():
+            self._pool.warm(stack)
+
+    def prepare(self, board: Board, stacks: Sequence[str]) -> None:
+        """Learn a board's facts and wake its RPC server ahead of its first job; what fails will fail again there."""
+        with contextlib.ExitStack() as held:
+            held.enter_context(contextlib.suppress(TvmopsError))
+            if board.shares_cpu:
+                held.enter_context(self._gate.compiling())
+            board.facts()
+            for stack in stacks:
+                board.rpc(stack)
 
     def compile(self, job: Job, cell: Cell, force: bool) -> Finished:
         """Compile, or take what an earlier run left. Raises Cancelled when the sweep is interrupted."""

@@ -26,6 +26,12 @@ class Schedule:
         return {kind: sum(job.kind == kind for job in jobs) for kind in (COMPILE, MEASURE, BASELINE)}
 
     @property
+    def worker_stacks(self) -> list[str]:
+        """Stacks whose worker will have something to do."""
+        work = [*self.compiles, *(item for lane in self.lanes.values() for item in lane)]
+        return list(dict.fromkeys(cell.stack for job, cell in work if job.kind != BASELINE))
+
+    @property
     def total(self) -> int:
         """All jobs of the sweep."""
         return sum(self.planned.values())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -81,10 +82,10 @@ def load_sweep(name: str) -> Sweep:
         description=_text(data, "description", problems),
         stack=_text(data, "stack", problems) or None,
         hosts=_text(data, "hosts", problems) or "all",
-        workloads=_workloads(data, problems),
+        baseline=_baseline(data, problems),
         measure=_measure(data, problems),
         timeouts=_timeouts(data, problems),
-        baseline=_baseline(data, problems),
+        workloads=_workloads(data, problems),
     )
     problems.raise_if_any()
     return sweep
@@ -208,8 +209,24 @@ def _workload(item: Map, problems: Problems) -> Workload:
         if item.get(key) is not None and not isinstance(item[key], Map):
             problems.add(item.at(key), f"'{key}' must be a mapping, not {_kind(item[key])}")
     document = {key: plain(value) for key, value in item.items() if key != "description"}
+    if isinstance(source, Map) and source.get("kind") == "file":
+        document["source"] = _file_source(source, problems)
     name = _name(item, problems) if "name" in item else ""
     return Workload(name, document, item.position, _text(item, "description", problems))
+
+
+def _file_source(source: Map, problems: Problems) -> dict[str, Any]:
+    """A model on this machine's disk: relative to the sweep file, known by its content."""
+    given = source.get("path")
+    if not isinstance(given, str):
+        problems.add(source.position, "a source of kind 'file' needs a 'path'")
+        return {}
+    path = (Path(source.position.path).parent / Path(given).expanduser()).absolute()
+    if not path.is_file():
+        problems.add(source.at("path"), f"no such file: {path}", "paths are relative to the sweep file")
+        return {}
+    found = {**plain(source), "path": str(path)}
+    return {"sha256": hashlib.sha256(path.read_bytes()).hexdigest(), **found}
 
 
 def _check_inputs(item: Map, problems: Problems) -> None:

@@ -1,0 +1,57 @@
+"""What a sweep uses of the other parts: stacks, their environments, boards and their RPC servers."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tvmops.bench.jobs import source_extra
+from tvmops.bench.pool import WorkerCommand
+from tvmops.bench.runner import Emit
+from tvmops.bench.sweep_file import Sweep
+from tvmops.inventory import Host
+from tvmops.stack.environment import ensure_environment
+from tvmops.stack.spec import Stack, load_stack, stack_names
+
+WORKER = Path(__file__).resolve().parent.parent / "worker"
+SHOWN_PROGRESS = ("making", "waiting", "Collecting", "Installing")
+
+
+def stack_identity(stack: Stack) -> dict[str, Any]:
+    """All of a stack that decides what its compiler makes."""
+    python = ".".join(platform.python_version_tuple()[:2])
+    own = {str(pin) for pin in stack.pins(python)}
+    extras = {name: sorted({str(pin) for pin in stack.pins(python, (name,))} - own) for name in stack.extras}
+    return {
+        "name": stack.name,
+        "api": stack.api,
+        "version": stack.version,
+        "python": python,
+        "pins": sorted(own),
+        "extras": extras,
+    }
+
+
+def known_stacks(sweep: Sweep, hosts: Sequence[Host]) -> dict[str, Mapping[str, Any]]:
+    """Name -> identity of every stack file; only those that this sweep could use are read. Raises ConfigError."""
+    used = {sweep.stack, *(host.vars.get("tvm_stack") for host in hosts)}
+    return {name: stack_identity(load_stack(name)) if name in used else {} for name in stack_names()}
+
+
+def worker_command(name: str, extras: Sequence[str], emit: Emit) -> WorkerCommand:
+    """How the worker of stack `name` is started, its environment made first. Raises StackError."""
+    stack = load_stack(name)
+
+    def show(text: str) -> None:
+        if text.startswith(SHOWN_PROGRESS):
+            emit({"event": "environment", "stack": name, "text": text.split(" (from ", maxsplit=1)[0]})
+
+    python = ensure_environment(stack, extras, show)
+    return WorkerCommand([str(python), str(WORKER), "--backend", stack.api])
+
+
+def needed_extras(sweep: Sweep) -> list[str]:
+    """The extras that the sweep's workloads need: all of them, so that one worker serves the whole sweep."""
+    return sorted({extra for workload in sweep.workloads if (extra := source_extra(workload)) is not None})
