@@ -13,6 +13,7 @@ import platform
 import resource
 import sys
 import time
+from pathlib import Path
 from typing import Any, Dict, List
 
 SCHEMA = 1
@@ -33,8 +34,7 @@ def main(arguments: List[str]) -> int:
     try:
         if len(arguments) != 3:
             raise Failure("BadInput", "usage: baseline.py job.json model.onnx reference.npz")
-        with open(arguments[0], encoding="utf-8") as stream:
-            job = json.load(stream)
+        job = json.loads(Path(arguments[0]).read_text(encoding="utf-8"))
         result.update(measure(job, arguments[1], arguments[2]))
     except Failure as failure:
         result.update(ok=False, error={"kind": failure.kind, "message": str(failure)})

@@ -48,7 +48,7 @@ def compare(
 
 def _beyond(name: str, found: Dict[str, float], tolerance: Dict[str, float]) -> str:
     return (
-        f"output '{name}' differs from the reference by up to {found['max_abs']:.3g} (relative {found['max_rel']:.3g}), "
-        f"beyond rtol {tolerance['rtol']:g} and atol {tolerance['atol']:g}; nothing was timed. If this is only "
-        f"rounding, raise the workload's 'tolerance'"
+        f"output '{name}' differs from the reference by up to {found['max_abs']:.3g} "
+        f"(relative {found['max_rel']:.3g}), beyond rtol {tolerance['rtol']:g} and atol {tolerance['atol']:g}; "
+        f"nothing was timed. If this is only rounding, raise the workload's 'tolerance'"
     )

@@ -18,9 +18,10 @@ REFERENCE = "reference.npz"
 
 
 def run(job: Job, backend: Any, hung: Callable[[], None]) -> Dict[str, Any]:
-    """Does the job. Returns what result.json holds beside the phases' seconds. `hung` is not used: pip, compilers
-    and TVM's passes end by themselves, and the controller's own deadline stands behind them."""
-    del hung
+    """Does the job. Returns what result.json holds beside the phases' seconds.
+
+    `hung` is not used: pip, compilers and TVM's passes end by themselves, and the controller's deadline stands behind.
+    """
     workload = job.workload
     task_settings = workload.get("task") or {"kind": "raw"}
     task = _task(task_settings)
@@ -79,8 +80,8 @@ def _task(settings: Dict[str, Any]) -> Any:
 
 
 def _unsolved(workload: Dict[str, Any], verdict: Dict[str, Any]) -> str:
+    answer, expected = (json.dumps(verdict[key], ensure_ascii=False) for key in ("answer", "expected"))
     return (
         f"the reference itself does not solve the task of workload '{workload.get('name')}': "
-        f"answer {json.dumps(verdict['answer'], ensure_ascii=False)}, expected {json.dumps(verdict['expected'], ensure_ascii=False)}; "
-        f"correct the workload's task or inputs"
+        f"answer {answer}, expected {expected}; correct the workload's task or inputs"
     )

@@ -88,7 +88,7 @@ def write_atomically(path: Path, data: bytes) -> None:
         stream.write(data)
         stream.flush()
         os.fsync(stream.fileno())
-    os.replace(str(temporary), str(path))
+    temporary.replace(path)
 
 
 def failure_result(error: JobError, job: Optional[Job], versions: Dict[str, Any]) -> Dict[str, Any]:

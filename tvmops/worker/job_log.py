@@ -39,4 +39,4 @@ def remove_noise(path: Path) -> None:
     if len(kept) < len(lines):
         temporary = path.with_name(path.name + ".part")
         temporary.write_bytes(b"".join(kept))
-        os.replace(str(temporary), str(path))
+        temporary.replace(path)

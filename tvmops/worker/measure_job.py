@@ -83,8 +83,8 @@ def measure_settings(given: Dict[str, Any]) -> Dict[str, int]:
     """warmup, repeat, number, min_repeat_ms and threads, with defaults. Raises JobError (BadInput)."""
     settings = {"warmup": 3, "repeat": 20, "number": 1, "min_repeat_ms": 50, "threads": 1}
     least = {"warmup": 0, "repeat": 1, "number": 1, "min_repeat_ms": 0, "threads": 1}
-    for name in settings:
-        value = given.get(name, settings[name])
+    for name, default in settings.items():
+        value = given.get(name, default)
         if isinstance(value, bool) or not isinstance(value, int) or value < least[name]:
             raise JobError(
                 "BadInput", f"measure.{name} must be a whole number of at least {least[name]}, not {value!r}"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict, Iterator, List
 
 import numpy as np
 
@@ -41,7 +42,7 @@ def prepare(model: Model, specs: Dict[str, Any], inputs: Dict[str, np.ndarray], 
 
 
 def run_reference(prepared: Prepared, inputs: Dict[str, np.ndarray]) -> Dict[str, np.ndarray]:
-    """onnxruntime's answer to the model as it came, before folding: a folding mistake must not hide in the reference."""
+    """onnxruntime's answer to the model before folding: a mistake of folding must not hide in the reference."""
     session = _session(prepared.original_onnx or prepared.onnx)
     with failing_as("BadInput", "onnxruntime cannot run the model on these inputs"):
         values = session.run(None, inputs)
@@ -78,14 +79,14 @@ def fix_shapes(proto: Any, specs: Dict[str, Any]) -> None:
 
 
 def fold(source: Path, target: Path) -> None:
-    """onnxruntime's basic optimisations: constant folding leaves no shape arithmetic for the importer to stumble over."""
+    """onnxruntime's basic optimisations: they leave no shape arithmetic for the importer to stumble over."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     options.optimized_model_filepath = str(target)
     options.log_severity_level = 3
-    with _explained(source):
+    with _explained():
         onnxruntime.InferenceSession(str(source), options, providers=["CPUExecutionProvider"])
 
 
@@ -94,26 +95,20 @@ def _session(path: Any) -> Any:
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = max(1, len(os.sched_getaffinity(0)))
-    with _explained(path):
+    with _explained():
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
-class _explained:
+@contextlib.contextmanager
+def _explained() -> Iterator[None]:
     """What onnxruntime refuses is an operator it does not know, or no valid ONNX."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
-        if isinstance(error, Exception):
-            text = str(error).strip().splitlines()[0][:400]
-            unknown = "not a registered function/op" in text or "NOT_IMPLEMENTED" in text
-            raise JobError(
-                "UnsupportedOperator" if unknown else "NotOnnx", f"onnxruntime refuses the model: {text}"
-            ) from error
+    try:
+        yield
+    except Exception as error:
+        text = str(error).strip().splitlines()[0][:400]
+        unknown = "not a registered function/op" in text or "NOT_IMPLEMENTED" in text
+        kind = "UnsupportedOperator" if unknown else "NotOnnx"
+        raise JobError(kind, f"onnxruntime refuses the model: {text}") from error
 
 
 def _graph_inputs(graph: Any) -> Dict[str, Any]:

@@ -29,14 +29,15 @@ def main() -> None:
         outputs = outputs if isinstance(outputs, (tuple, list)) else (outputs,)
         names = [f"output_{i}" for i in range(len(outputs))]
         torch.export.save(torch.export.export(network, inputs), str(directory / "model.pt2"))
-        export_onnx(torch, network, inputs, request["input_names"], names, directory / "model.onnx")
+        options = {"input_names": request["input_names"], "output_names": names, "opset_version": OPSET}
+        export_onnx(network, inputs, directory / "model.onnx", options)
     np.savez(str(directory / "torch_outputs.npz"), **{f"output_{i}": value.numpy() for i, value in enumerate(outputs)})
     answer = {"output_names": names, "torch": torch.__version__}
     (directory / "torch_answer.json").write_text(json.dumps(answer), encoding="utf-8")
 
 
 def load_network(factory, weights):
-    """`factory` is {"call": "module:Class.method", "args": [..], "weights_argument": name of the parameter for the file}."""
+    """`factory`: call ("module:Class.method"), args, weights_argument (the parameter that takes the weights' file)."""
     module, _, path = factory["call"].partition(":")
     found = importlib.import_module(module)
     for part in path.split("."):
@@ -44,9 +45,10 @@ def load_network(factory, weights):
     return found(*factory.get("args", []), **{factory["weights_argument"]: weights})
 
 
-def export_onnx(torch, network, inputs, input_names, output_names, path):
+def export_onnx(network, inputs, path, options):
     """With torch's own tracing exporter, which needs no further package."""
-    options = {"input_names": input_names, "output_names": output_names, "opset_version": OPSET}
+    import torch
+
     try:
         torch.onnx.export(network, inputs, str(path), dynamo=False, **options)
     except TypeError:  # releases before `dynamo` only trace

@@ -60,6 +60,7 @@ def _run_child(request: Dict[str, Any], directory: Path) -> Dict[str, Any]:
         done = subprocess.run(
             [sys.executable, str(child)],
             input=json.dumps(request).encode("utf-8"),
+            check=False,
             timeout=CHILD_SECONDS,
             cwd=str(directory),
         )

@@ -1,4 +1,4 @@
-"""Source kind `wheel`: a model file inside a package's wheel. The package is not installed and none of its code runs."""
+"""Source kind `wheel`: a file inside a package's wheel. The package is not installed, none of its code runs."""
 
 from __future__ import annotations
 

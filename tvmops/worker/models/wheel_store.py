@@ -49,7 +49,7 @@ def member_path(source: Dict[str, Any], member: str, sha256: str, cache_dir: Pat
     if found != sha256:
         temporary.unlink()
         raise JobError("Download", f"'{member}' of {source['package']} has sha256 {found}, the workload says {sha256}")
-    os.replace(str(temporary), str(target))
+    temporary.replace(target)
     return target
 
 
@@ -68,7 +68,7 @@ def _download(source: Dict[str, Any], folder: Path) -> Path:
                 "Download", f"{wheels[0].name} has sha256 {found}, the workload says {source['wheel_sha256']}; not used"
             )
         target = folder / wheels[0].name
-        os.replace(str(wheels[0]), str(target))
+        wheels[0].replace(target)
     return target
 
 
@@ -76,7 +76,12 @@ def _pip(command: List[str], wanted: str) -> None:
     environment = {**os.environ, "PYTHONPATH": ""}
     try:
         done = subprocess.run(
-            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=DOWNLOAD_SECONDS
+            command,
+            check=False,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=DOWNLOAD_SECONDS,
         )
     except subprocess.TimeoutExpired:
         raise JobError("Download", f"{wanted}: pip did not finish within {DOWNLOAD_SECONDS} s") from None

@@ -20,7 +20,7 @@ def setting(settings: Dict[str, Any], key: str) -> Any:
 
 
 def only_input(settings: Dict[str, Any], specs: Dict[str, Any], rank: int, dtype: str) -> Tuple[str, Any]:
-    """Name and shape of the one input. Raises JobError (BadInput) when the model's inputs are not what the task feeds."""
+    """Name and shape of the one input. Raises JobError (BadInput) when the model takes something else."""
     if len(specs) == 1:
         ((name, spec),) = specs.items()
         if len(spec["shape"]) == rank and spec["dtype"] == dtype:

@@ -22,7 +22,7 @@ def prepare(
 
 
 def features(content: bytes, config: Dict[str, Any]) -> List[int]:
-    """The first `beg_size` and the last `end_size` bytes without outer white space, filled up with the padding token."""
+    """The first `beg_size` and last `end_size` bytes without outer white space, filled up with the padding token."""
     padding = [config["padding_token"]]
     first = list(content[: config["block_size"]].lstrip()[: config["beg_size"]])
     last = list(content[-config["block_size"] :].rstrip()[-config["end_size"] :])
