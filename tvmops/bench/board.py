@@ -34,6 +34,19 @@ class RpcAccess(Protocol):
         """Close the tunnel."""
 
 
+class NoRpc:
+    """For stacks whose worker runs models in its own process."""
+
+    def open(self, connection: Connection, stack: str) -> RpcEndpoint | None:
+        """Nothing to open."""
+
+    def restore(self, connection: Connection, stack: str) -> None:
+        """Nothing to restore."""
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
 class HostBoard:
     """The Board of a real host. Every method may raise HostUnreachable and its kin."""
 

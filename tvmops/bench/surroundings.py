@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tvmops.bench.board import HostBoard, NoRpc
 from tvmops.bench.jobs import source_extra
 from tvmops.bench.pool import WorkerCommand
 from tvmops.bench.runner import Emit
+from tvmops.bench.sweep import Surroundings
 from tvmops.bench.sweep_file import Sweep
 from tvmops.inventory import Host
 from tvmops.stack.environment import ensure_environment
@@ -55,3 +57,13 @@ def worker_command(name: str, extras: Sequence[str], emit: Emit) -> WorkerComman
 def needed_extras(sweep: Sweep) -> list[str]:
     """The extras that the sweep's workloads need: all of them, so that one worker serves the whole sweep."""
     return sorted({extra for workload in sweep.workloads if (extra := source_extra(workload)) is not None})
+
+
+def real_surroundings(sweep: Sweep, hosts: Sequence[Host]) -> Surroundings:
+    """Stacks from stack files, boards behind connections. Raises ConfigError for a stack file that is wrong."""
+    extras = needed_extras(sweep)
+    return Surroundings(
+        stacks=known_stacks(sweep, hosts),
+        worker_command=lambda name, emit: worker_command(name, extras, emit),
+        make_board=lambda host: HostBoard(host, NoRpc()),
+    )

@@ -13,7 +13,7 @@ from tvmops.cli.common import HOST_HELP, INVENTORY_HELP, command, load
 @command(
     positional=["file"],
     help={
-        "file": "sweep file, or its name in sweeps/ (default: smoke)",
+        "file": "sweep file, or its name in sweeps/",
         "inventory": INVENTORY_HELP,
         "host": HOST_HELP + " (default: what the sweep file says)",
         "limit": "narrow the hosts further",
@@ -27,7 +27,7 @@ from tvmops.cli.common import HOST_HELP, INVENTORY_HELP, command, load
 def sweep(
     ctx: Any,
     *,
-    file: str = "smoke",
+    file: str,
     inventory: str | None = None,
     host: str | None = None,
     limit: str | None = None,
@@ -51,7 +51,7 @@ def sweep(
     options = Options(workloads=workload, repeat=repeat or None, force=force)
     try:
         with make_view(json_, sys.stdout) as view:
-            result = run_sweep(wanted, hosts, options, around=real_surroundings(hosts), store=results, emit=view.emit)
+            result = run_sweep(wanted, hosts, options, around=real_surroundings(wanted, hosts), store=results, emit=view.emit)
     finally:
         results.close()
     result.raise_if_bad()

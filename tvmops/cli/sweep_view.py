@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
 from rich.text import Text
 
+from tvmops.bench.report.words import milliseconds
+
 STAGES = {"compile": "compile", "measure": "measure", "baseline": "onnxruntime"}
 
 
@@ -196,7 +198,7 @@ def _done_line(event: dict[str, Any]) -> Text:
         return Text(f"FAILED {event['title']}: {error['kind']}: {error['message'].splitlines()[0]}", style="red")
     parts = []
     if event.get("samples"):
-        parts.append(f"median {statistics.median(event['samples']) * 1000:.2f} ms")
+        parts.append(f"median {milliseconds(statistics.median(event['samples']))} ms")
     if event.get("task"):
         parts.append(answer_text(event["task"]))
     parts.append("found where an earlier run left it" if event["reused"] else f"{event['seconds']:.1f} s")
