@@ -23,7 +23,7 @@ def create(ctx: Any, stack: str = "relax-0.27", extra: list[str] | None = None, 
 
     def show(text: str) -> None:
         if not quiet and text.startswith(("making", "waiting", "Collecting", "Installing")):
-            print(text.split(" (from ")[0], file=sys.stderr)
+            print(text.split(" (from ", maxsplit=1)[0], file=sys.stderr)
 
     print(ensure_environment(load_stack(stack), tuple(extra or ()), show))
 

@@ -45,7 +45,7 @@ def ensure_environment(stack: Stack, extras: Sequence[str] = (), on_progress: On
             f"run tvmops with Python {stack.python_min} or newer, below {stack.python_below}",
         )
     pins = [str(pin) for pin in stack.pins(python, wanted)]
-    with locked(folder.with_suffix(".lock"), on_progress):
+    with locked(beside(folder, ".lock"), on_progress):
         if not (folder / MARKER).exists():
             _make(folder, pins, on_progress)
     return interpreter
@@ -59,6 +59,11 @@ def environment_path(stack: Stack, extras: Sequence[str] = ()) -> Path:
     identity = json.dumps([sorted(pins), python, getattr(sys, "_base_executable", sys.executable)])
     key = hashlib.sha256(identity.encode()).hexdigest()[:12]
     return cache_dir() / "envs" / "-".join([stack.name, *sorted(set(extras)), f"py{python}", key])
+
+
+def beside(path: Path, ending: str) -> Path:
+    """A path like `path` with `ending` added; with_suffix would cut at the dot of "py3.11"."""
+    return path.parent / (path.name + ending)
 
 
 @contextmanager
@@ -89,7 +94,7 @@ def _make(folder: Path, pins: list[str], on_progress: OnProgress) -> None:
     # Virtual environments cannot be moved: build in place, and let the marker say that it is whole.
     shutil.rmtree(folder, ignore_errors=True)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    log = folder.with_suffix(".log")
+    log = beside(folder, ".log")
     on_progress(f"making the environment {folder.name}")
     run_logged([sys.executable, "-m", "venv", str(folder)], log, on_progress, deadline=300.0)
     (folder / "requirements.txt").write_text("\n".join(pins) + "\n", encoding="utf-8")
@@ -99,7 +104,7 @@ def _make(folder: Path, pins: list[str], on_progress: OnProgress) -> None:
     run_logged([python, "-m", "pip", "freeze", "--disable-pip-version-check"], folder / "installed.txt", quiet)
     marker = folder / f"{MARKER}.new"
     marker.write_text("\n".join(pins) + "\n", encoding="utf-8")
-    os.replace(marker, folder / MARKER)
+    marker.replace(folder / MARKER)
 
 
 def run_logged(

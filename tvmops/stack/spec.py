@@ -13,7 +13,8 @@ from tvmops.paths import project_root
 from tvmops.source import Map, Position, Problems, Seq, did_you_mean, load_yaml
 
 APIS = ("relax",)
-REQUIRED = ("name", "api", "version", "python", "runtime", "bundle")
+ARCHITECTURES = ("x86_64", "aarch64")  # those that PyPI has wheels of TVM for
+REQUIRED = ("name", "api", "version", "python", "boards", "runtime", "bundle")
 KEYS = (*REQUIRED, "compile", "extras", "baseline")
 
 _PIN = re.compile(
@@ -58,13 +59,18 @@ class BundleRules:
 
 @dataclass(frozen=True)
 class Stack:
-    """A named, locked TVM. `python_min` is inclusive, `python_below` exclusive, both like "3.10"."""
+    """A named, locked TVM. `python_min` is inclusive, `python_below` exclusive, both like "3.10".
+
+    `architectures` (names as `uname -m` gives them) and `glibc` (the oldest that works) say which boards it fits.
+    """
 
     name: str
     api: str
     version: str
     python_min: str
     python_below: str
+    architectures: tuple[str, ...]
+    glibc: str
     runtime: tuple[Pin, ...]
     rules: BundleRules
     compile: tuple[Pin, ...] = ()
@@ -135,12 +141,15 @@ class _Reader:
             if key not in self.document:
                 self.problems.add(self.document.position, f"'{key}' is missing", f"a stack needs {', '.join(REQUIRED)}")
         python_min, python_below = self._python()
+        architectures, glibc = self._boards()
         stack = Stack(
             name=self._text("name"),
             api=self._api(),
             version=self._text("version"),
             python_min=python_min,
             python_below=python_below,
+            architectures=architectures,
+            glibc=glibc,
             runtime=self._pins(self.document, "runtime"),
             rules=self._rules(),
             compile=self._pins(self.document, "compile"),
@@ -185,6 +194,27 @@ class _Reader:
                 self.document.at("python"), f"'{text}' is no Python range", "write it like '>=3.10,<3.14'"
             )
         return "0.0", "0.0"
+
+    def _boards(self) -> tuple[tuple[str, ...], str]:
+        boards = self.document.get("boards")
+        if boards is None:
+            return (), ""
+        if not isinstance(boards, Map):
+            self.problems.add(self.document.at("boards"), "'boards' must have 'architectures' and 'glibc'")
+            return (), ""
+        self._known_keys(boards, ("architectures", "glibc"), "boards")
+        for key in ("architectures", "glibc"):
+            if key not in boards:
+                self.problems.add(boards.position, f"'{key}' is missing in 'boards'")
+        names = self._sequence(boards, "architectures")
+        for index, name in enumerate(names):
+            if name not in ARCHITECTURES:
+                position = names.items_at[index]
+                self.problems.add(position, f"unknown architecture '{name}'", did_you_mean(str(name), ARCHITECTURES))
+        glibc = boards.get("glibc", "")
+        if not isinstance(glibc, str):
+            self.problems.add(boards.at("glibc"), f"'glibc' must be text, not {glibc!r}", "put it in quotes")
+        return tuple(str(name) for name in names), str(glibc)
 
     def _sequence(self, mapping: Map, key: str) -> Seq:
         value: Any = mapping.get(key)
