@@ -1,14 +1,16 @@
 """What a task changes, in Ansible's diff form: a list of {before, after, before_header, after_header}."""
 
+import hashlib
 import os
 
+CONTENT_KEYS = ("content", "sha256")  # shown as content, not as a line about it
 LIMIT = 100 * 1024  # bytes of content shown on each side
 
 
 def of_states(before, after, header):
     """The diff of two states: their `content` as text, every other key that differs as a line of its own."""
     entries = []
-    keys = sorted(key for key in set(before) | set(after) if key != "content" and not key.startswith("_"))
+    keys = sorted(key for key in set(before) | set(after) if key not in CONTENT_KEYS and not key.startswith("_"))
     changed = [key for key in keys if before.get(key) != after.get(key)]
     if changed:
         entries.append(_entry(_lines(before, changed), _lines(after, changed), header))
@@ -30,7 +32,9 @@ def shown(content):
         text = content.decode("utf-8")
     except UnicodeDecodeError:
         text = "\0"
-    return "(%d bytes of binary data)\n" % len(content) if "\0" in text else text
+    if "\0" not in text:
+        return text
+    return "(%d bytes of binary data, sha256 %s)\n" % (len(content), hashlib.sha256(content).hexdigest())
 
 
 def file_content(path):
