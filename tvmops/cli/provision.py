@@ -52,7 +52,7 @@ class AnsibleFlags(Task):  # type: ignore[type-arg]
         """Invoke's arguments with these letters and no others."""
         arguments: list[Any] = super().get_arguments(ignore_unknown_help)
         for argument in arguments:
-            short = SHORT.get(argument.name)
+            short = SHORT.get(argument.name.replace("_", "-"))
             argument.names = (argument.names[0], short) if short else (argument.names[0],)
         return arguments
 

@@ -93,7 +93,10 @@ class LiveView:
         for text in closing_lines(recap):
             host = text.split(" ", 1)[0]
             one = recap.hosts.get(host)
-            style = (
-                "" if one is None else "red" if one.failed or one.unreachable else "yellow" if one.changed else "green"
-            )
-            self._console.print(Text(text, style=style), soft_wrap=True)
+            self._console.print(Text(text, style=_style(one)), soft_wrap=True)
+
+
+def _style(recap: HostRecap | None) -> str:
+    if recap is None:
+        return ""
+    return "red" if recap.failed or recap.unreachable else "yellow" if recap.changed else "green"

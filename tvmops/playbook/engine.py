@@ -62,7 +62,7 @@ class TypedCodeGenerator(NativeCodeGenerator):
 
     def _output_const_repr(self, group: Iterable[Any]) -> str:
         values = list(group)
-        return repr(values[0]) if len(values) == 1 else repr("".join(map(str, values)))
+        return repr(values[0]) if len(values) == 1 else repr(join_pieces(values))
 
 
 class YamlLexer(Lexer):
@@ -84,6 +84,8 @@ class PlaybookEnvironment(SandboxedEnvironment):
     context_class = ScopeContext
     template_class = ScopeTemplate
     code_generator_class = TypedCodeGenerator
+    # Macros, {% set %} blocks and the like put their pieces together in the same way.
+    concat = staticmethod(lambda pieces: join_pieces(pieces))
 
     def __init__(self, yaml_text: bool, **options: Any) -> None:
         super().__init__(undefined=Missing, trim_blocks=options.pop("trim_blocks", True), autoescape=False, **options)
@@ -122,13 +124,7 @@ class Compiled:
     def render(self, scope: Mapping[str, Any]) -> Any:
         """The value: the expression's own when the template is one expression, otherwise text (None when empty)."""
         context = ScopeContext(self.template.environment, scope, self.template.name, self.template.blocks)  # type: ignore[arg-type]
-        pieces = [piece for piece in self.template.root_render_func(context) if piece is not None]
-        if len(pieces) == 1:
-            value: Any = pieces[0]
-        elif pieces:
-            value = "".join([str(plain(piece)) if isinstance(piece, CONTAINERS) else str(piece) for piece in pieces])
-        else:
-            return None
+        value = join_pieces(self.template.root_render_func(context))
         if self.newlines and isinstance(value, str):
             lost = self.newlines - (len(value) - len(value.rstrip("\n")))
             value += "\n" * max(0, lost)
@@ -219,6 +215,14 @@ def _syntax_problem(error: jinja2.TemplateSyntaxError, text: str) -> CompileProb
     quoted = [part for part in message.split("'")[1::2] if part in text]
     hint = "check the brackets, quotes and filter pipes" if not isinstance(error, jinja2.TemplateAssertionError) else ""
     return CompileProblem(f"template: {message}", hint, error.lineno or 1, quoted[0] if quoted else "")
+
+
+def join_pieces(pieces: Iterable[Any]) -> Any:
+    """What a template gives: its only piece as it is, several as one text, None for none. Nothing is no piece."""
+    kept = [piece for piece in pieces if piece is not None]
+    if len(kept) > 1:
+        return "".join([str(plain(piece)) if isinstance(piece, CONTAINERS) else str(piece) for piece in kept])
+    return kept[0] if kept else None
 
 
 CONTAINERS = (dict, list, tuple, set, frozenset)

@@ -86,18 +86,18 @@ def render_file(path: Path, scope: Mapping[str, Any], options: Mapping[str, Any]
     try:
         value = final(Text("", compiled, Position(str(path), 1)), inner)
     except TemplateFault as fault:
-        raise _placed(fault, path) from fault.__cause__
+        raise _placed(fault, path, compiled) from fault.__cause__
     return "" if value is None else str(value)
 
 
-def _placed(fault: TemplateFault, path: Path) -> TemplateFault:
+def _placed(fault: TemplateFault, path: Path, compiled: Compiled) -> TemplateFault:
     """The same fault with the template's own line: Jinja leaves it in the traceback of the cause."""
     cause: BaseException | None = fault.__cause__
     line = None
     trace = cause.__traceback__ if cause else None
     while trace is not None:
         if trace.tb_frame.f_code.co_filename == str(path):
-            line = trace.tb_lineno
+            line = compiled.template.get_corresponding_lineno(trace.tb_lineno)
         trace = trace.tb_next
     if line is None or (fault.position and fault.position.path != str(path)):
         return fault

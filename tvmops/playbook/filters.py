@@ -42,7 +42,11 @@ def ternary(value: Any, true_val: Any, false_val: Any, none_val: Any = None) -> 
 
 def type_debug(value: Any) -> str:
     """The Python type's name."""
-    return "AnsibleUndefined" if isinstance(value, Missing) else type(value).__name__
+    if isinstance(value, Missing):
+        return "AnsibleUndefined"
+    # What YAML files give are subclasses that know their positions; nobody needs to see that.
+    known = next((kind for kind in (dict, list) if isinstance(value, kind)), type(value))
+    return known.__name__
 
 
 def _listed(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -8,6 +8,8 @@ from tvmops.agent import modules, specs
 
 _validate: Any = specs.validate
 _load: Any = modules.load
+# `mode: preserve` means the mode of the file here, so no board ever sees the word.
+PRESERVES_MODE = ("copy", "template")
 NAMES: dict[str, str] = modules.MODULES
 
 
@@ -21,6 +23,8 @@ class SpecProblem(NamedTuple):
 
 def validate(module: str, args: dict[str, Any], templated: bool = False) -> tuple[dict[str, Any], list[SpecProblem]]:
     """(arguments of the right types under their own names, faults). With `templated`, templates are let through."""
+    if module in PRESERVES_MODE and args.get("mode") == "preserve":
+        args = {**args, "mode": None}
     clean, problems = _validate(module, args, templated=templated)
     return clean, [SpecProblem(one[0], one[1].replace("_raw_params", "a command line"), one[2]) for one in problems]
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from tvmops.errors import ConfigError
 from tvmops.inventory.model import Host, Inventory
+from tvmops.playbook.faults import Pending
 from tvmops.playbook.files import BlobStore
 from tvmops.playbook.model import Play, Task
 from tvmops.playbook.values import final
@@ -75,10 +76,12 @@ class HostState:
         self.results = Known()
         self.local = str(host.vars.get("ansible_connection", "ssh")) == "local"
         self.reads_files = False
+        self.planning = False
 
     def shadow(self) -> HostState:
         """A copy to plan with: what it learns is not known for real."""
         copy = HostState(self.host, self.shared)
+        copy.planning = True
         copy.inventory_vars = self.inventory_vars
         copy.facts.values = dict(self.facts.values)
         copy.results.values = dict(self.results.values)
@@ -93,6 +96,12 @@ class HostState:
         """Without any play: what `hostvars` shows."""
         about = Known(self._about())
         return Scope([about, self.shared.extra, self.results, self.facts, self.inventory_vars])
+
+    def _other(self, name: str) -> Scope:
+        # While planning, no host has said anything yet: what it will say decides.
+        if self.planning:
+            raise Pending("hostvars")
+        return self.shared.scope_of(name)
 
     def _about(self) -> dict[str, Any]:
         host, inventory = self.host, self.shared.inventory
@@ -110,7 +119,7 @@ class HostState:
             "ansible_verbosity": 0,
             "ansible_forks": options.forks,
             "ansible_version": ANSIBLE_VERSION,
-            "hostvars": HostVariables(list(inventory.hosts), self.shared.scope_of),
+            "hostvars": HostVariables(list(inventory.hosts), self._other),
         }
 
 
