@@ -256,6 +256,36 @@ def test_interpreter_without_json_is_named_as_incomplete(connection: Connection,
         AgentSession(connection)
 
 
+def test_no_python_and_no_apt(make_sshd: Callable[..., Sshd], tmp_path: Path) -> None:
+    for tool in ("id", "sudo"):
+        found = shutil.which(tool)
+        assert found
+        (tmp_path / tool).symlink_to(found)
+    connection = connect(
+        make_sshd(SetEnv=f"PATH={tmp_path} HOME={tmp_path}").host(ansible_python_interpreter="python3")
+    )
+    with pytest.raises(AgentError, match=r"board: python3 is missing, and there is no apt-get to install it with"):
+        AgentSession(connection)
+    connection.close()
+
+
+def test_a_login_shell_that_is_none(make_sshd: Callable[..., Sshd]) -> None:
+    connection = connect(make_sshd(ForceCommand="/bin/false").host())
+    with pytest.raises(AgentError, match="the login user's shell did not run /bin/sh"):
+        AgentSession(connection)
+    connection.close()
+
+
+def test_noise_of_login_shells_is_not_taken_for_the_agent(make_sshd: Callable[..., Sshd], tmp_path: Path) -> None:
+    noise = 'echo Welcome; echo \\{; echo warning >&2; eval "$SSH_ORIGINAL_COMMAND"'
+    (tmp_path / "noisy").write_text(f"#!/bin/sh\n{noise}\n")
+    (tmp_path / "noisy").chmod(0o755)
+    connection = connect(make_sshd(ForceCommand=str(tmp_path / "noisy")).host(**PYTHON))
+    with AgentSession(connection) as session:
+        assert results(run(session, shell("echo in")))[0]["stdout"] == "in"
+    connection.close()
+
+
 def test_python_is_found_without_being_told(connection: Connection) -> None:
     connection.host.vars["ansible_python_interpreter"] = "auto_silent"
     with AgentSession(connection) as session:

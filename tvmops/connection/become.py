@@ -7,7 +7,7 @@ import secrets
 import shlex
 
 from tvmops.connection.base import Become, Connection, Deadline, Process, unreachable
-from tvmops.errors import BecomeError
+from tvmops.errors import AgentError, BecomeError, TvmopsError
 
 BEGIN = b"tvmops:begin"
 START_TIMEOUT = 60.0  # seconds; sudo may wait for name servers and log daemons
@@ -20,7 +20,7 @@ def start(connection: Connection, become: Become | None, script: str, timeout: f
 
     What login shells print before that is dropped. No sudo is involved when the login user is the become user.
     The password goes to sudo's stdin and only after sudo asked for it, so it can never reach the script.
-    Raises BecomeError, HostUnreachable.
+    Raises BecomeError, HostUnreachable, AgentError when the login user's shell is no shell.
     """
     script = f"echo {BEGIN.decode()}; {script}"
     if become is None:
@@ -80,10 +80,10 @@ def _await_begin(connection: Connection, become: Become | None, process: Process
         process.wait_output(deadline.left())
 
 
-def _refusal(name: str, become: Become | None, complaint: str, process: Process) -> BecomeError:
+def _refusal(name: str, become: Become | None, complaint: str, process: Process) -> TvmopsError:
     if become is None:
         text = process.stderr_text().strip() or "it ended without a word"
-        return BecomeError(f"{name}: the login user's shell did not run /bin/sh: {text}", "log in by hand to see")
+        return AgentError(f"{name}: the login user's shell did not run /bin/sh: {text}", "log in by hand to see")
     lines = [line.strip() for line in complaint.splitlines() if line.strip()]
     last = lines[-1] if lines else "sudo ended without a word"
     text = complaint.lower()
