@@ -1,7 +1,7 @@
 """Runs inside the Python whose packages are asked about: which requirements does it meet?
 
-Reads {"requirements": [..], "constraints": [..]} from stdin and prints {"installed": {name: version}, "met": [..], ...}:
-true, false, or null when only pip itself can tell. Its source is handed over with -c and needs nothing else.
+Reads {"requirements": [..], "constraints": [..]} from stdin and prints {"installed": {name: version}, "met": [..]}:
+true, false, or null when only pip itself can tell.
 """
 
 import json

@@ -70,6 +70,14 @@ def fetch_message(output):
     return "the package mirror did not deliver: " + "; ".join(parts)
 
 
+def unanswered(sources, stdout):
+    """The sources that an update has had nothing from; all of them when that cannot be told."""
+    served = re.findall(r"^(?:Hit|Get):\d+ (\S+) (\S+)", stdout, re.MULTILINE)
+    known = {"%s %s" % (url.rstrip("/"), suite) for url, suite in served}
+    silent = [source for source in sources if source not in known]
+    return "; ".join(silent or sources) or "no source is set up"
+
+
 def explain(output, sources, lists_known):
     """The message for a failed apt-get.
 

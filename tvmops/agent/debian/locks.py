@@ -54,15 +54,14 @@ def _command(proc, pid):
     return " ".join(word for word in words if word)[:100] or "a process"
 
 
-def wait(seconds, progress, paths=LOCKS):
-    """Wait until no lock is held. Returns "" or, after `seconds`, a text that names the lock and its holder."""
-    deadline = time.time() + seconds
+def wait(deadline, progress, paths=LOCKS):
+    """Wait until no lock is held. Returns "", or at `deadline` (of time.time()) a text with the lock and its holder."""
     while True:
         held = [path for path in paths if is_locked(path)]
         if not held:
             return ""
         who = ", ".join(holders(held[0])) or "another process"
         if time.time() >= deadline:
-            return "%s is locked by %s; waited %d s for it" % (held[0], who, seconds)
+            return "%s is locked by %s" % (held[0], who)
         progress("waiting for %s, held by %s" % (held[0], who))
         time.sleep(min(0.5, max(0.05, deadline - time.time())))

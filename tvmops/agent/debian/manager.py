@@ -4,7 +4,7 @@ import os
 import time
 
 from ..context import ModuleError
-from . import cache, faults, locks, packages, program
+from . import cache, faults, locks, packages, program, sources
 
 UPDATES = "/var/lib/dpkg/updates"
 UPDATE_DEADLINE = 1800  # seconds for fetching all package lists
@@ -48,7 +48,7 @@ class Apt:
     def configure(self):
         """Let dpkg finish what it has unpacked."""
         self.require_root("let dpkg finish an interrupted run")
-        self._wait_for_locks()
+        self._wait_for_locks(time.time() + self.args["lock_timeout"])
         self.ctx.progress("dpkg was interrupted earlier: dpkg --configure -a")
         argv = ["dpkg", "--force-confdef", "--force-confold", "--configure", "-a"]
         done = program.run(argv, self.environment, self.ctx.progress, status=False)
@@ -66,7 +66,7 @@ class Apt:
             argv = ["apt-cache", "-o", "APT::Cache::AllNames=yes", "pkgnames", one.name]
             rc, stdout, _ = self.ctx.run(argv, timeout=QUERY_DEADLINE)
             if rc == 0 and one.name not in stdout.split() and not self._excused([one.text]):
-                self._fail("", argv, program.Outcome(100, "", "E: Unable to locate package %s" % one.name, False))
+                self._fail("", argv, program.Outcome(100, "", "E: Unable to locate package %s" % one.name))
 
     def _excused(self, names):
         """In check mode, an update still to come excuses names that the lists do not have."""
@@ -141,33 +141,29 @@ class Apt:
             options.append("--allow-change-held-packages")
         return options
 
-    def _wait_for_locks(self, deadline=None):
-        seconds = self.args["lock_timeout"] if deadline is None else max(0, deadline - time.time())
-        problem = locks.wait(seconds, self.ctx.progress)
+    def _wait_for_locks(self, deadline):
+        problem = locks.wait(deadline, self.ctx.progress)
         if problem:
-            raise ModuleError(problem + "; raise lock_timeout, or end that program")
+            waited = "; waited %d s (lock_timeout) for it to end" % self.args["lock_timeout"]
+            raise ModuleError(problem + waited)
 
     def _fail(self, prefix, argv, done):
-        if done.timed_out:
+        if done.stopped == "stall":
+            silent = faults.unanswered(sources.read(), done.stdout)
+            message = "nothing came from the package mirror for %d s: %s" % (
+                program.STALL,
+                faults.hide_credentials(silent),
+            )
+        elif done.stopped:
             message = "%s did not finish in time and was stopped" % argv[0]
         else:
-            message = faults.explain(done.output, self._sources(), bool(cache.list_files()))
+            message = faults.explain(done.output, sources.read(), bool(cache.list_files()))
         raise ModuleError(
             prefix + message,
             rc=done.rc,
             stdout=faults.hide_credentials(done.stdout),
             stderr=faults.hide_credentials(done.stderr),
         )
-
-    def _sources(self):
-        """["http://mirror/debian bookworm", ...]: what this board's apt is set up to read."""
-        argv = ["apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE)", "Identifier: Packages"]
-        try:
-            rc, stdout, _ = self.ctx.run(argv, timeout=QUERY_DEADLINE)
-        except ModuleError:
-            return []
-        lines = [line.strip().replace("/ ", " ") for line in stdout.splitlines()] if rc == 0 else []
-        return sorted({line for line in lines if line})
 
 
 def _native_architecture():

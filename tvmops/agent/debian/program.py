@@ -13,8 +13,9 @@ ENVIRONMENT = {
     "LC_ALL": "C",
     "LANGUAGE": "C",
 }
-FETCH_TIMEOUT = 20  # seconds a mirror may be silent
+FETCH_TIMEOUT = 20  # seconds a mirror may be silent, for apt's own count
 FETCH_RETRIES = 1
+STALL = 60  # seconds without one byte more, for all mirrors together: apt would try every file of a dead one again
 DEADLINE = 7200  # seconds for everything: dpkg on a slow SD card may need most of an hour
 NETWORK_OPTIONS = [
     "-o", "Acquire::http::Timeout=%d" % FETCH_TIMEOUT,
@@ -25,13 +26,13 @@ NETWORK_OPTIONS = [
 
 
 class Outcome:
-    """How a program ended: rc (-1 when it was stopped at its deadline), stdout, stderr, timed_out."""
+    """How a program ended: rc (-1 when it was stopped), stdout, stderr, stopped ("", "deadline" or "stall")."""
 
-    def __init__(self, rc, stdout, stderr, timed_out):
+    def __init__(self, rc, stdout, stderr, stopped=""):
         self.rc = rc
         self.stdout = stdout
         self.stderr = stderr
-        self.timed_out = timed_out
+        self.stopped = stopped
 
     @property
     def output(self):
@@ -95,15 +96,51 @@ def run(argv, env, progress, deadline=DEADLINE, status=True):
         process.stderr.close()
 
 
+class _Streams:
+    """What the program has said so far, and since when its download has not moved."""
+
+    def __init__(self, progress):
+        self.progress = progress
+        self.data = {"stdout": bytearray(), "stderr": bytearray(), "status": bytearray()}
+        self.download = ""  # the last status line while it is one of a download
+        self.moved = time.time()
+
+    def text(self, name):
+        return bytes(self.data[name]).decode("utf-8", "replace")
+
+    def stalled(self):
+        return bool(self.download) and time.time() - self.moved > STALL
+
+    def read(self, selector, key):
+        data = os.read(key.fd, 65536)
+        if not data:
+            selector.unregister(key.fd)
+            return
+        self.data[key.data] += data
+        if key.data == "stdout" and (b"Fetched " in data or b"Reading package lists" in data):
+            self.download = ""
+        if key.data != "status":
+            return
+        lines = bytes(self.data["status"]).split(b"\n")
+        self.data["status"] = bytearray(lines.pop())
+        for line in lines:
+            self._status(line.decode("utf-8", "replace"))
+
+    def _status(self, line):
+        if line != self.download:  # apt repeats the line twice a second even when nothing comes
+            self.moved = time.time()
+            self.download = line if line.startswith("dlstatus:") else ""
+            text = status_text(line)
+            if text:
+                self.progress(text)
+
+
 def _watch(process, status_read, progress, deadline):
-    collected = {"stdout": bytearray(), "stderr": bytearray(), "status": bytearray()}
-    timed_out = False
+    streams = _Streams(progress)
+    stopped = ""
     with selectors.DefaultSelector() as selector:
-        for name, fd in (
-            ("stdout", process.stdout.fileno()),
-            ("stderr", process.stderr.fileno()),
-            ("status", status_read),
-        ):
+        pipes = (("stdout", process.stdout.fileno()), ("stderr", process.stderr.fileno()), ("status", status_read))
+        for name, fd in pipes:
             os.set_blocking(fd, False)
             selector.register(fd, selectors.EVENT_READ, name)
         while selector.get_map():
@@ -113,28 +150,12 @@ def _watch(process, status_read, progress, deadline):
             if ended and not ready:
                 break
             for key, _ in ready:
-                _read(selector, key, collected, progress)
-            if not timed_out and time.time() > deadline:
-                timed_out = True
+                streams.read(selector, key)
+            if not stopped and not ended and (time.time() > deadline or streams.stalled()):
+                stopped = "stall" if streams.stalled() else "deadline"
                 _stop(process)
     rc = process.wait()
-    texts = {name: bytes(data).decode("utf-8", "replace") for name, data in collected.items()}
-    return Outcome(-1 if timed_out else rc, texts["stdout"], texts["stderr"], timed_out)
-
-
-def _read(selector, key, collected, progress):
-    data = os.read(key.fd, 65536)
-    if not data:
-        selector.unregister(key.fd)
-        return
-    collected[key.data] += data
-    if key.data == "status":
-        lines = bytes(collected["status"]).split(b"\n")
-        collected["status"] = bytearray(lines.pop())
-        for line in lines:
-            text = status_text(line.decode("utf-8", "replace"))
-            if text:
-                progress(text)
+    return Outcome(-1 if stopped else rc, streams.text("stdout"), streams.text("stderr"), stopped)
 
 
 def _stop(process):

@@ -6,6 +6,7 @@ import pkgutil
 import re
 import shlex
 import sys
+import time
 
 from .. import requirements
 from ..context import ModuleError
@@ -274,6 +275,14 @@ def explain(output, pip):
         indexes = re.search(r"Looking in indexes: ([^\n]+)", output)
         where = hide_credentials(indexes.group(1)) if indexes else "pypi.org"
         return "the package index did not answer (%s): connection %s" % (where, network.group(1))
+    if "CERTIFICATE_VERIFY_FAILED" in output:
+        return (
+            "the package index's certificate is not trusted here: is the board's clock right (%s), and is the package "
+            "ca-certificates installed?"
+        ) % time.strftime("%Y-%m-%d %H:%M")
+    insecure = re.search(r"The repository located at (\S+) is not a trusted or secure host", output)
+    if insecure:
+        return "pip does not trust the plain http index at %s: set trusted-host in pip.conf" % insecure.group(1)
     missing = re.findall(r"No matching distribution found for ([^\n]+)", output)
     if missing:
         versions = re.search(r"\(from versions: ([^)]*)\)", output)
