@@ -16,7 +16,6 @@ from tvmops.errors import LabError
 from tvmops.inventory import load_inventory
 from tvmops.lab import Board, Lab, lab_ids
 
-ARM_RUNNING = ("arm64", "running")
 UP = "import sys; from tvmops.lab import Lab; Lab(sys.argv[1]).up(4, plain=True, cache=sys.argv[2] == 'cache')"
 
 
@@ -29,7 +28,9 @@ def shell(lab: Lab, board: Board | str, script: str, user: str = "root", timeout
 
 def tvmops(*words: str) -> subprocess.CompletedProcess[str]:
     """Run a tvmops command as a user does."""
-    return subprocess.run([sys.executable, "-m", "tvmops", *words], capture_output=True, text=True, timeout=120)
+    return subprocess.run(
+        [sys.executable, "-m", "tvmops", *words], capture_output=True, text=True, timeout=120, check=False
+    )
 
 
 def test_a_board_is_a_machine_of_its_own(lab: Lab, board: Board) -> None:
@@ -71,13 +72,8 @@ def test_apt_and_pip_install_through_the_cache(lab: Lab, board: Board) -> None:
     shell(lab, board, f"{install} python3-venv python3-pip", timeout=240)
     host = pip.split("/")[2].split(":")[0]
     pip_install = f"/opt/v/bin/pip -q install --no-input -i {pip} --trusted-host {host} iniconfig"
-    assert "2." in shell(
-        lab,
-        board,
-        f"python3 -m venv /opt/v && {pip_install} && /opt/v/bin/python -c 'import iniconfig; print(iniconfig.__version__)'"
-        " 2>/dev/null || /opt/v/bin/pip show iniconfig",
-        timeout=240,
-    )
+    shell(lab, board, f"python3 -m venv /opt/v && {pip_install}", timeout=240)
+    assert "Name: iniconfig" in shell(lab, board, "/opt/v/bin/pip show iniconfig")
 
 
 def test_the_inventory_file_is_all_that_ssh_needs(lab: Lab) -> None:
@@ -89,7 +85,7 @@ def test_the_inventory_file_is_all_that_ssh_needs(lab: Lab) -> None:
         command = ["ssh", "-F", "none", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes"]
         command += [*str(values["ansible_ssh_common_args"]).split(), "-i", values["ansible_ssh_private_key_file"]]
         command += [f"{values['ansible_user']}@{values['ansible_host']}", "hostname"]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
         assert done.stdout.strip() == host.name, done.stderr
         assert values["tvm_target"]["mtriple"] == "x86_64-linux-gnu"
         assert values["tvmops_shares_cpu"] is True
@@ -146,9 +142,8 @@ def test_two_labs_do_not_meet(lab: Lab, other_lab: Lab) -> None:
     reach = f"import socket; socket.create_connection(('{ours.address}', 22), 2)"
     assert other_lab.exec(other, ["python3", "-c", reach]).rc != 0
     mirror = other_lab.inventory()["all"]["children"]["lab"]["vars"]["apt_mirror"]
-    shell(
-        other_lab, other, f"echo 'deb {mirror} bookworm main' > /etc/apt/sources.list; apt-get -q update", timeout=120
-    )
+    shell(other_lab, other, f"echo 'deb {mirror} bookworm main' > /etc/apt/sources.list")
+    shell(other_lab, other, "apt-get -q update", timeout=120)
     other_lab.down(purge=True)
     assert shell(lab, "b1", "hostname") == "b1"
 
@@ -163,9 +158,10 @@ def test_kill_9_of_up_leaves_nothing_that_down_does_not_find(other_lab: Lab, sec
     assert other_lab.leftovers() == []
 
 
-def test_up_after_kill_9_of_up_is_whole_again(other_lab: Lab) -> None:
+@pytest.mark.parametrize("seconds", [0.5, 0.8])
+def test_up_after_kill_9_of_up_is_whole_again(other_lab: Lab, seconds: float) -> None:
     process = subprocess.Popen([sys.executable, "-c", UP, other_lab.id, ""])
-    time.sleep(0.7)
+    time.sleep(seconds)
     process.send_signal(signal.SIGKILL)
     process.wait()
     boards = other_lab.up(4, plain=True, cache=False)
@@ -212,9 +208,8 @@ def test_an_emulated_arm_board_boots_systemd_and_sudo(other_lab: Lab) -> None:
     target = load_inventory([other_lab.inventory_path]).select("lab_arm64")[0].vars["tvm_target"]
     assert target["mtriple"] == "aarch64-linux-gnu"
     other_lab.down()
-    elsewhere = [
-        board for name in lab_ids() for board in Lab(name).boards() if (board.arch, board.state) == ARM_RUNNING
-    ]
+    boards = [board for name in lab_ids() for board in Lab(name).boards()]
+    elsewhere = [board for board in boards if board.arch == "arm64" and board.state != "off"]
     assert Path("/proc/sys/fs/binfmt_misc/tvmops-qemu-aarch64").exists() == bool(elsewhere)
 
 

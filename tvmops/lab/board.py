@@ -115,6 +115,10 @@ class Machine:
             return "off"
         return "frozen" if self.cgroup.frozen() else "running"
 
+    def half_started(self) -> bool:
+        """Whether whoever started the board died before its cable was plugged in."""
+        return self.cgroup.populated() and not self.network.plugged(self.board.number)
+
     def supervisor(self) -> int:
         """The process that holds the board's namespaces. Raises LabError when the board is off."""
         processes = self.cgroup.child("launch").processes()

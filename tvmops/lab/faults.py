@@ -183,13 +183,12 @@ def clear(case: Case) -> str:
     faults = active(case.machine.folder)
     if case.machine.state() != "off":
         case.machine.cgroup.freeze(False)
-        if "readonly" in faults:
-            case.machine.power_off()
+    if "readonly" in faults:
+        require(["e2fsck"])
+        case.machine.power_off()
+        run(["e2fsck", "-fy", case.machine.image], timeout=300, check=False)
     case.machine.link.clear()
     if case.machine.state() == "off":
-        if case.machine.board.disk_bytes is not None:
-            require(["e2fsck"])
-            run(["e2fsck", "-fy", case.machine.image], timeout=300, check=False)
         case.lab.power_on(case.machine)
     case.lab.network.set_link(case.machine.board.number, True)
     case.machine.cgroup.limit_cpu(None)

@@ -102,6 +102,10 @@ class Network:
         ]
         run(["ip", "-batch", "-"], stdin="\n".join(commands) + "\n")
 
+    def plugged(self, number: int) -> bool:
+        """Whether a board's cable exists; it goes when the board does."""
+        return (NET / self.board_link(number)).exists()
+
     def unplug(self, number: int) -> None:
         """Remove what is left of a board's cable."""
         link = self.board_link(number)

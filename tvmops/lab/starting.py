@@ -88,6 +88,8 @@ def start_all(
         try:
             if machine.state() == "frozen":
                 raise LabError(f"board {name} is frozen; let it go on: lab.fault --host {name} unhang")
+            if machine.half_started():
+                machine.power_off()
             if machine.state() == "off" and not stop.is_set():
                 tell("start", "starting", name)
                 power_on(machine)
