@@ -64,7 +64,7 @@ class AgentSession:
         if self._busy:
             raise AgentError(f"{self.host.name}: an earlier batch was broken off; start a new session")
         self._busy = True
-        self._send(batch)
+        self._send({"op": "batch", **batch})
         while True:
             event = self._event(self._heartbeat_deadline)
             kind = event.get("ev")
