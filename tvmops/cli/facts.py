@@ -57,11 +57,20 @@ def facts(ctx: Any, host: str, inventory: str | None = None, json_: bool = False
 def _rows(found: dict[str, Any]) -> list[str]:
     rows = []
     for label, names in SHOWN:
-        values = [found[name] for name in names if found.get(name) not in (None, "", [], {})]
+        values = [found[name] for name in names if found.get(name) not in (None, "", "NA", [], {})]
         if values:
-            text = "  ".join(value if isinstance(value, str) else json.dumps(value) for value in values)
+            text = "  ".join(_short(value) for value in values)
             rows.append(f"  {label:<14} {text}")
     return rows
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, dict):
+        shown = {key: item for key, item in value.items() if item and key not in ("features", "path")}
+        return ", ".join(f"{key} {_short(item)}" for key, item in shown.items())
+    if isinstance(value, list):
+        return "; ".join(_short(item) for item in value)
+    return str(value)
 
 
 COMMANDS = [facts]

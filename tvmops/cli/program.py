@@ -19,9 +19,7 @@ THEMES: dict[str, str | None] = {
     "demo": None,
     "inventory": "inventory",
     "lab": "lab",
-    "stack": "stack",
     "env": "env",
-    "rpc": "rpc",
 }
 
 
