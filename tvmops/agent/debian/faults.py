@@ -6,6 +6,7 @@ _FETCH = re.compile(r"^(?:W|E|Err)[:\d]*\s*Failed to fetch (\S+)\s*(.*)$", re.MU
 _ERR = re.compile(r"^Err:\d+ (\S+) (.*)$", re.MULTILINE)
 _LOCKED = re.compile(r"Could not get lock|Unable to (?:acquire|lock)|is another process using it", re.IGNORECASE)
 _INTERRUPTED = re.compile(r"dpkg was interrupted, you must manually run")
+_DPKG_ERROR = re.compile(r"^dpkg: error processing [^\n]*\n\s*([^\n]+)", re.MULTILINE)
 _CREDENTIALS = re.compile(r"(\w+://)[^/@\s]+@")
 _MISSING = (
     re.compile(r"Unable to locate package (\S+)"),
@@ -121,7 +122,8 @@ def _disk_message(output):
 def _package_message(output):
     match = _BROKEN.search(output)
     if match:
-        return "dpkg could not set up %s: %s" % (", ".join(match.group(1).split()), _last_errors(output))
+        said = "; ".join(_dpkg_reason(output, one) for one in _DPKG_ERROR.finditer(output))
+        return "dpkg could not set up %s: %s" % (", ".join(match.group(1).split()), said or _last_errors(output))
     if "unmet dependencies" in output:
         lines = [
             " ".join(line.split())
@@ -130,6 +132,12 @@ def _package_message(output):
         ]
         return "the packages cannot be installed together: " + "; ".join(lines[:5])
     return ""
+
+
+def _dpkg_reason(output, match):
+    """What dpkg says of one package, and what the package's script had said just before."""
+    before = [line.strip() for line in output[: match.start()].splitlines() if line.strip()]
+    return "%s (the last line before: %s)" % (match.group(1).strip(), before[-1] if before else "none")
 
 
 def _option_message(output):

@@ -43,16 +43,16 @@ class Apt:
         names = {one.name for one in wanted}
         broken = [one.name for one in installed if one.broken and one.name in names]
         if (broken or has_unfinished_updates()) and not self.ctx.check:
-            self.configure()
+            self.configure(strict=True)
 
-    def configure(self):
-        """Let dpkg finish what it has unpacked."""
+    def configure(self, strict=False):
+        """Let dpkg finish what it has unpacked. Unless `strict`, a failure is left for the next apt-get to report."""
         self.require_root("let dpkg finish an interrupted run")
         self._wait_for_locks(time.time() + self.args["lock_timeout"])
         self.ctx.progress("dpkg was interrupted earlier: dpkg --configure -a")
         argv = ["dpkg", "--force-confdef", "--force-confold", "--configure", "-a"]
         done = program.run(argv, self.environment, self.ctx.progress, status=False)
-        if done.rc != 0:
+        if done.rc != 0 and strict:
             self._fail("dpkg was interrupted earlier and `dpkg --configure -a` cannot finish it: ", argv, done)
 
     def refuse_patterns(self, needed):

@@ -120,11 +120,10 @@ def _is_needed(apt, args, wanted, installed):
 def _removal(apt, args, wanted):
     """The command that removes what is there of the wanted packages, or None."""
     installed = apt.query([one.name for one in wanted])
-    apt.finish_interrupted(installed, wanted)
     present = []
     for one in wanted:
         found = packages.find(one, installed, apt.native)
-        if found is None or not (found.usable or (args["purge"] and found.has_files)):
+        if found is None or not (found.usable or found.broken or (args["purge"] and found.has_files)):
             continue
         if packages.version_matches(one, found.version, apt.at_least):
             present.append(one.qualified)
