@@ -29,22 +29,25 @@ def notes_of(job: JobRow, facts: Mapping[str, Any] | None) -> list[str]:
     return list(dict.fromkeys(notes))
 
 
-def condition_values(conditions: Mapping[str, Any]) -> dict[str, str]:
-    """Conditions as named texts for a table."""
-    values: dict[str, str] = {}
+def condition_values(conditions: Mapping[str, Any]) -> dict[str, float | str]:
+    """The conditions that a table shows, by name with unit."""
+    values: dict[str, float | str] = {}
     load = _first_load(conditions)
     if load is not None:
-        values["load, 1 min"] = f"{load:.2f}"
+        values["load, 1 min"] = load
+    running = conditions.get("processes_running")
+    if running is not None:
+        values["other processes running"] = float(running)
     governors = _governors(conditions)
     if governors:
         values["governor"] = ", ".join(governors)
     clocks = _clocks(conditions)
     if clocks:
-        low, high = min(clocks), max(clocks)
-        values["clock, MHz"] = f"{low:.0f}" if low == high else f"{low:.0f} to {high:.0f}"
+        values["lowest clock, MHz"] = min(clocks)
+        values["highest clock, MHz"] = max(clocks)
     hottest = _hottest(conditions)
     if hottest is not None:
-        values["hottest, °C"] = f"{hottest:.0f}"
+        values["hottest, \u00b0C"] = hottest
     return values
 
 
@@ -55,10 +58,11 @@ def _emulation(job: JobRow) -> list[str]:
 
 
 def _load(before: Mapping[str, Any], facts: Mapping[str, Any]) -> list[str]:
-    load = _first_load(before)
-    cores = facts.get("ansible_processor_nproc") or facts.get("ansible_processor_vcpus") or 1
-    if load is not None and load > BUSY_SHARE * int(cores):
-        return [f"the host was busy at the start: load {load:.1f} on {cores} cores"]
+    """The load average alone may be our own compile of a minute ago: somebody must be running right now, too."""
+    load, running = _first_load(before), before.get("processes_running")
+    cores = int(facts.get("ansible_processor_nproc") or facts.get("ansible_processor_vcpus") or 1)
+    if load is not None and load > BUSY_SHARE * cores and running:
+        return [f"the host was busy when the measurement began (load above {BUSY_SHARE * cores:g} on {cores} cores)"]
     return []
 
 

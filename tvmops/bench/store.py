@@ -81,6 +81,8 @@ class Store:
             self._writer = self.engine.execution_options(write=True)
             with self._explained():
                 self._prepare()
+        except OSError as error:
+            raise StoreError(f"{self.url}: {error.strerror}", "give a folder that is writable: --store URL") from error
         except (ArgumentError, NoSuchModuleError, ImportError) as error:
             raise StoreError(
                 f"--store {self.url}: {error}", "give an SQLAlchemy URL such as sqlite:///results.sqlite"
@@ -158,7 +160,7 @@ class Store:
             .order_by(JobRow.id)
         )
         with self._session() as session:
-            return [(job, provenance, reused) for job, provenance, reused in session.execute(query).tuples()]
+            return [(job, provenance, reused) for job, provenance, reused in session.execute(query)]
 
     # -- inside ----------------------------------------------------------------------------------------------
 

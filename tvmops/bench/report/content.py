@@ -9,7 +9,7 @@ from typing import Any
 import tvmops
 from tvmops.bench.evidence import condition_values
 from tvmops.bench.report.picture import Picture, compile_target
-from tvmops.bench.report.words import NONE, TIMES, count, day_and_time, duration, plain_value, size
+from tvmops.bench.report.words import NONE, TIMES, TO, count, day_and_time, duration, plain_value, size
 
 
 @dataclass(frozen=True)
@@ -72,28 +72,22 @@ def hosts_table(picture: Picture) -> Table:
         if any(value != NONE for value in values):
             rows.append([label, *values])
     if picture.shared_hosts:
-        shared = ["this machine's" if host in picture.shared_hosts else "its own" for host in hosts]
-        rows.append(["Processor is", *shared])
+        shared = ["yes" if host in picture.shared_hosts else "no" for host in hosts]
+        rows.append(["Shares this machine's processor", *shared])
     return Table(["", *hosts], rows, [False] * (len(hosts) + 1))
 
 
 def conditions_table(picture: Picture) -> Table:
-    """Conditions before and after each measurement."""
-    rows = []
-    columns: dict[str, None] = {}
-    found = []
+    """Conditions around the measurements, per host: the range of what was seen."""
+    seen: dict[str, dict[str, list[Any]]] = {}
     for row in picture.rows:
-        for runtime, timing in (("TVM", row.tvm), ("onnxruntime", row.baseline)):
-            if timing is None or timing.job.conditions_before is None:
-                continue
-            before = condition_values(timing.job.conditions_before)
-            after = condition_values(timing.job.conditions_after or {})
-            columns.update(dict.fromkeys([*before, *after]))
-            found.append((row, runtime, before, after))
-    for row, runtime, before, after in found:
-        cells = [_change(before.get(name), after.get(name)) for name in columns]
-        rows.append([row.workload, row.host, runtime, *cells])
-    return Table(["Model", "Host", "Runtime", *columns], rows, [False, False, False, *[True] * len(columns)])
+        for timing in (row.tvm, row.baseline):
+            for found in (timing.job.conditions_before, timing.job.conditions_after) if timing else ():
+                for name, value in condition_values(found or {}).items():
+                    seen.setdefault(row.host, {}).setdefault(name, []).append(value)
+    columns = list(dict.fromkeys(name for values in seen.values() for name in values))
+    rows = [[host, *(_span(values.get(name, [])) for name in columns)] for host, values in sorted(seen.items())]
+    return Table(["Host", *columns], rows if columns else [], [False, *[True] * len(columns)])
 
 
 def provenance_table(picture: Picture) -> Table:
@@ -159,8 +153,8 @@ def caveats(picture: Picture) -> list[str]:
     if picture.shared_hosts:
         names = ", ".join(picture.shared_hosts)
         found.append(
-            f"{names}: run on the processor of the machine that ran the sweep (virtual boards, or the machine itself). "
-            "The numbers compare two runtimes on the same host; they say nothing about any real board."
+            f"The processor of {names} is that of the machine that ran the sweep (virtual boards, or that machine "
+            "itself). The numbers compare two runtimes on the same host; they say nothing about any real board."
         )
     if picture.sweep.status != "done":
         found.append(f"This run of the sweep is {picture.sweep.status}; some numbers are missing.")
@@ -208,10 +202,13 @@ def _fact(facts: dict[str, Any], names: Sequence[str]) -> str:
     return NONE
 
 
-def _change(before: str | None, after: str | None) -> str:
-    if before == after or after is None:
-        return before or NONE
-    return f"{before or NONE} → {after}"
+def _span(values: Sequence[Any]) -> str:
+    """Lowest and highest number, or every text that was seen."""
+    numbers = [value for value in values if isinstance(value, float)]
+    if not numbers:
+        return ", ".join(sorted({str(value) for value in values})) or NONE
+    low, high = f"{min(numbers):.4g}", f"{max(numbers):.4g}"
+    return low if low == high else f"{low}{TO}{high}"
 
 
 def _targets(picture: Picture) -> list[str]:

@@ -46,7 +46,7 @@ def _row(row: Row) -> list[str]:
         else:
             cells += [missing or words.NONE, ""]
     mark = {True: "✓ ", False: "✗ wrong: ", None: ""}[row.answer_ok]
-    return [*cells, words.times(row.ratio) if row.ratio else words.NONE, f"{mark}{row.answer}"]
+    return [*cells, words.times(row.ratio) if row.ratio else words.NONE, f"{mark}{row.answer_words}"]
 
 
 def _table(table: Table) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from tvmops.bench.evidence import notes_of
 from tvmops.bench.jobs import BASELINE, COMPILE, MEASURE, target_name
+from tvmops.bench.report import words
 from tvmops.bench.statistics import Ratio, Summary, geometric_mean, ratio, summarise
 from tvmops.bench.store import Store
 from tvmops.bench.store_models import JobRow, ProvenanceRow, SweepRow
@@ -42,6 +43,9 @@ class Row:
     baseline: Timing | None
     ratio: Ratio | None
     notes: tuple[str, ...]
+    description: str = ""
+    """What the model is and must do, from the sweep file."""
+    task_kind: str = "raw"
     missing: str = ""
     """Why there is no TVM number: the failed compile, or that nothing was run yet."""
 
@@ -52,9 +56,14 @@ class Row:
 
     @property
     def answer(self) -> str:
-        """What the model answered on the board, in words."""
+        """What the model answered on the board."""
         task = self.tvm.job.task if self.tvm else None
         return str(task.get("answer", "")) if task else ""
+
+    @property
+    def answer_words(self) -> str:
+        """The answer as people say it."""
+        return words.answer(self.task_kind, self.answer)
 
     @property
     def answer_ok(self) -> bool | None:
@@ -151,20 +160,20 @@ def _rows(sweep: SweepRow, compiles: Sequence[Timing], found: Sequence[tuple[Job
     tvm = {(job.workload, job.host): _timing(job, origin) for job, origin in found if job.kind == MEASURE}
     base = {(job.workload, job.host): _timing(job, origin) for job, origin in found if job.kind == BASELINE}
     failed = {timing.job.workload: timing.job for timing in compiles if not timing.job.ok}
-    names = [str(workload["name"]) for workload in sweep.definition["workloads"]]
     hosts = sorted({host for _, host in [*tvm, *base] if host is not None})
     rows = []
-    for name in names:
+    for workload in sweep.definition["workloads"]:
+        name = str(workload["name"])
         present = [host for host in hosts if (name, host) in tvm or (name, host) in base]
         for host in present:
-            rows.append(_row(name, host, tvm.get((name, host)), base.get((name, host))))
+            rows.append(_row(workload, host, tvm.get((name, host)), base.get((name, host))))
         if not present and name in failed:
             why = f"compile failed: {failed[name].error_kind}"
-            rows.append(Row(name, "-", None, None, None, (), why))
+            rows.append(Row(name, "-", None, None, None, (), str(workload.get("description", "")), missing=why))
     return rows
 
 
-def _row(workload: str, host: str, tvm: Timing | None, baseline: Timing | None) -> Row:
+def _row(workload: dict[str, Any], host: str, tvm: Timing | None, baseline: Timing | None) -> Row:
     missing = ""
     if tvm is None:
         missing = "not measured"
@@ -174,7 +183,9 @@ def _row(workload: str, host: str, tvm: Timing | None, baseline: Timing | None) 
     if tvm and baseline and tvm.summary and baseline.summary:
         quotient = ratio(tvm.samples, baseline.samples)
     notes = notes_of(tvm.job, tvm.provenance.host_facts) if tvm and tvm.job.ok else ()
-    return Row(workload, host, tvm, baseline, quotient, tuple(notes), missing)
+    kind = str((workload.get("task") or {}).get("kind", "raw"))
+    description = str(workload.get("description", ""))
+    return Row(str(workload["name"]), host, tvm, baseline, quotient, tuple(notes), description, kind, missing)
 
 
 def _versions(origins: Sequence[ProvenanceRow]) -> dict[str, str]:

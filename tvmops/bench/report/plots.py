@@ -12,11 +12,12 @@ from typing import Any
 from tvmops.bench.report.picture import Picture, Timing
 from tvmops.errors import MissingTool
 
-# Okabe and Ito's colours: told apart with every common kind of colour blindness, and in grey.
-COLOURS = {"TVM": "#0072B2", "onnxruntime": "#D55E00"}
+# Stand-ins that matplotlib draws with; the page's own colours take their places. Those are Okabe and Ito's, told
+# apart with every common kind of colour blindness; the shape of the dots says it once more.
+COLOURS = {"TVM": "#0a0b01", "onnxruntime": "#0a0b02"}
+PAGE_COLOURS = {"#0a0b01": "var(--tvm)", "#0a0b02": "var(--ort)", "#010203": "currentColor", "#040506": "var(--faint)"}
 MARKERS = {"TVM": "o", "onnxruntime": "D"}
 
-# Stand-ins that matplotlib draws with and the page replaces.
 _INK, _FAINT = "#010203", "#040506"
 _WIDTH_INCHES = 8.6
 _LANE_INCHES = 0.3
@@ -79,7 +80,7 @@ def _draw_lane(axes: Any, index: int, lane: Lane) -> None:
     scatter = random.Random(f"{lane.label} {lane.runtime}")  # noqa: S311 (only spreads the dots)
     heights = [index + scatter.uniform(-0.24, 0.24) for _ in lane.samples]
     samples = [sample * 1000 for sample in lane.samples]
-    axes.scatter(samples, heights, s=15, marker=MARKERS[lane.runtime], color=colour, alpha=0.5, linewidths=0)
+    axes.scatter(samples, heights, s=15, marker=MARKERS[lane.runtime], color=colour, alpha=0.6, linewidths=0)
     axes.plot([lane.low * 1000, lane.high * 1000], [index, index], color=_INK, linewidth=1.2, zorder=3)
     axes.plot([lane.median * 1000] * 2, [index - 0.34, index + 0.34], color=_INK, linewidth=1.6, zorder=3)
 
@@ -115,4 +116,6 @@ def _inline(document: str, name: str) -> str:
     svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
     svg = svg.replace("<svg ", f'<svg role="img" aria-label="Samples of {name}" ', 1)
     svg = re.sub(r"font: ([0-9.]+)px [^;\"]*", r"font-size: \1px", svg)
-    return svg.replace(_INK, "currentColor").replace(_FAINT, "var(--faint)").strip()
+    for stand_in, colour in PAGE_COLOURS.items():
+        svg = svg.replace(stand_in, colour)
+    return svg.strip()

@@ -62,6 +62,23 @@ def day_and_time(moment: str) -> str:
     return f"{parsed.day} {parsed:%B %Y, %H:%M} UTC"
 
 
+# How a task's answer reads as a sentence's end; others stand as they are.
+ANSWERS = {
+    "text": "read \u201c{}\u201d",
+    "text_detection": "found the line: {}",
+    "file_type": "named the type: {}",
+    "orientation": "saw it turned by {}",
+    "classification": "saw: {}",
+    "pitch": "heard {}",
+    "raw": "gave {}",
+}
+
+
+def answer(kind: str, text: str) -> str:
+    """What a model answered, as people say it."""
+    return ANSWERS.get(kind, "{}").format(text) if text else ""
+
+
 def count(number: int, noun: str) -> str:
     """ "1 board", "2 boards"."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
