@@ -138,7 +138,9 @@ def _with_line(args, lines, line):
     if args["regexp"] is not None or args["search_string"] is not None:
         found, match = _find(lines, _matcher(args), args["firstmatch"])
     if found is None:
-        found = _find(lines, lambda one: one.rstrip(b"\r\n") == line, first=False)[0]
+        # As Ansible: with firstmatch nobody looks beyond the line that the new one is put beside.
+        anchor = _anchor(args, lines, line) if args["firstmatch"] else None
+        found = _find(lines[:anchor], lambda one: one.rstrip(b"\r\n") == line, first=False)[0]
     if found is None:
         return (b"".join(lines), "") if args["backrefs"] else _inserted(args, lines, line)
     new = _expanded(match, line) if args["backrefs"] and match is not None else line
@@ -168,17 +170,25 @@ def _find(lines, matches, first):
     return index, match
 
 
+def _anchor(args, lines, line):
+    """The index of the line that insertafter or insertbefore describes; None when there is none."""
+    pattern = args["insertbefore"] if args["insertbefore"] is not None else args["insertafter"]
+    if pattern in (None, "BOF", "EOF"):
+        return None
+    search = _compiled(pattern).search
+    return _find(lines, lambda one: one.rstrip(b"\r\n") != line and search(one), args["firstmatch"])[0]
+
+
 def _inserted(args, lines, line):
-    """The line is nowhere yet: put it where insertafter or insertbefore says, else at the end."""
+    """Put the line where insertafter or insertbefore says, else at the end."""
+    anchor = _anchor(args, lines, line)
     position = len(lines)
     if "BOF" in (args["insertbefore"], args["insertafter"]):
         position = 0
-    elif args["insertbefore"] is not None:
-        place = _find(lines, _compiled(args["insertbefore"]).search, args["firstmatch"])[0]
-        position = len(lines) if place is None else place
-    elif args["insertafter"] not in (None, "EOF"):
-        place = _find(lines, _compiled(args["insertafter"]).search, args["firstmatch"])[0]
-        position = len(lines) if place is None else place + 1
+    elif anchor is not None:
+        position = anchor + (0 if args["insertbefore"] is not None else 1)
+    if args["insertbefore"] is None and position < len(lines) and lines[position].rstrip(b"\r\n") == line:
+        return b"".join(lines), ""
     lines = list(lines)
     if position == len(lines) and lines and not lines[-1].endswith(NEWLINE):
         lines[-1] += NEWLINE

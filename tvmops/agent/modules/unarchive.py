@@ -40,6 +40,8 @@ def inspect(ctx, args):
     before, after, todo = {}, {}, []
     for member in members:
         now, then = _compare(ctx, args, member, os.path.join(dest, member.path))
+        if member.kind == "hard" and member.link in after:
+            now = {"kind": "absent"}  # what it is linked to will be replaced, so the link must be made anew
         if now != then:
             before[member.path], after[member.path] = _text(now), _text(then)
             todo.append((member, then))
