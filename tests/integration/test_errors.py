@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import pty
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -284,3 +287,86 @@ def test_proxy_command_works_and_its_complaint_is_shown(sshd: Sshd) -> None:
     bad = sshd.options("-o ProxyCommand='sh -c \"echo no route to that board >&2\"'")
     with at_most(5), pytest.raises(HostUnreachable, match=r"ProxyCommand .* failed: no route to that board"):
         connect(sshd.host(ansible_ssh_common_args=bad))
+
+
+def test_a_server_that_freezes_while_it_is_sent_to(sshd: Sshd, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tvmops.connection.sockets.SEND_STALL", 1.0)
+    monkeypatch.setattr("tvmops.connection.process.SEND_STALL", 1.0)
+    connection = connect(sshd.host())
+    process = connection.open("cat > /dev/null")
+    process.write(b"x" * 100_000)
+    sshd.signal(signal.SIGSTOP)
+    with at_most(6), pytest.raises(HostUnreachable):
+        process.write(b"x" * 50_000_000)
+    connection.close()
+
+
+def test_a_frozen_server_behind_a_jump_host(make_sshd: Callable[..., Sshd], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tvmops.connection.sockets.SEND_STALL", 1.0)
+    monkeypatch.setattr("tvmops.connection.process.SEND_STALL", 1.0)
+    target, jump = make_sshd(), make_sshd()
+    config = target.folder / "config"
+    config.write_text(
+        f"GlobalKnownHostsFile none\nHost hop\n HostName 127.0.0.1\n Port {jump.port}\n User {jump.user}\n"
+        f" IdentityFile {jump.key}\n UserKnownHostsFile {jump.known_hosts}\n"
+        f"Host *\n UserKnownHostsFile {target.known_hosts}\n"
+    )
+    connection = connect(target.host(ansible_ssh_common_args=f"-F {config} -J hop"))
+    process = connection.open("cat > /dev/null")
+    process.write(b"x" * 100_000)
+    target.signal(signal.SIGSTOP)
+    with at_most(8), pytest.raises(HostUnreachable):
+        process.write(b"x" * 50_000_000)
+    with at_most(6):
+        connection.close()
+
+
+def test_a_busy_server_that_turns_some_away_is_tried_again(make_sshd: Callable[..., Sshd]) -> None:
+    server = make_sshd(MaxStartups="3")
+
+    def reach(number: int) -> str:
+        connection = connect(server.host(), deadline=20.0)
+        output = connection.run(f"echo {number}").stdout
+        connection.close()
+        return output
+
+    with ThreadPoolExecutor(12) as pool:
+        assert list(pool.map(reach, range(12))) == [f"{number}\n" for number in range(12)]
+
+
+ASKING = """
+import sys
+from tvmops.connection import connect
+from tvmops.errors import TvmopsError
+from tvmops.inventory.model import Host
+try:
+    print(connect(Host("board", eval(sys.argv[1]))).run("echo in").stdout)
+except TvmopsError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("answer", ["secret", "wrong"])
+@pytest.mark.parametrize("kind", ["ed25519", "rsa"])
+def test_at_a_terminal_the_passphrase_is_asked_for(
+    sshd: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, answer: str
+) -> None:
+    expected = {"secret": "in", "wrong": "does not open it"}[answer]
+    key = make_key(tmp_path / "locked", kind, "secret")
+    with (sshd.folder / "authorized_keys").open("a") as file:
+        file.write(key.with_suffix(".pub").read_text())
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    controller, terminal = pty.openpty()
+    arguments = [sys.executable, "-c", ASKING, repr(sshd.vars(ansible_ssh_private_key_file=str(key)))]
+    with subprocess.Popen(
+        arguments, stdin=terminal, stdout=subprocess.PIPE, stderr=terminal, start_new_session=True, text=True
+    ) as asking:
+        os.close(terminal)
+        shown = b""
+        while b"Passphrase for" not in shown:
+            shown += os.read(controller, 1000)
+        time.sleep(0.2)  # getpass throws away what was typed before it asked
+        os.write(controller, answer.encode() + b"\n")
+        assert asking.stdout
+        assert expected in asking.stdout.read()
+    os.close(controller)

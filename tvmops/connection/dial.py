@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import logging
-import os
-import signal
-import socket
-import subprocess
-import tempfile
-import threading
+import random
+import time
 from collections.abc import Iterator
-from typing import IO, Any
+from typing import Any, cast
 
 import fabric
 import paramiko
@@ -23,10 +18,11 @@ from tvmops.connection import hostkeys
 from tvmops.connection.auth import Authenticator
 from tvmops.connection.base import Deadline
 from tvmops.connection.settings import Settings
+from tvmops.connection.sockets import ProxyCommand, StallGuard, tcp
 from tvmops.errors import HostUnreachable, TvmopsError
 
-FAMILIES = {"inet": socket.AF_INET, "inet6": socket.AF_INET6}
-UNACKNOWLEDGED_MS = 30_000  # the kernel gives up on a peer that acknowledges nothing for so long
+ATTEMPTS = 4  # for a server that hangs up before it says anything: sshd does that to whom MaxStartups leaves no room
+RETRY_PAUSE = 0.4  # seconds, times a random factor: many boards may wait behind one jump host
 
 # Without a handler Python would print Paramiko's log lines, tracebacks included, to stderr.
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
@@ -38,7 +34,7 @@ class Session:
     def __init__(self) -> None:
         self._layers: list[Any] = []
         self._transport: paramiko.Transport | None = None
-        self.proxy: _ProxyCommand | None = None
+        self.proxy: ProxyCommand | None = None
 
     @property
     def transport(self) -> paramiko.Transport:
@@ -69,14 +65,29 @@ class Session:
 def dial(settings: Settings, seconds: float) -> Session:
     """A session with the machine, through its jump hosts. Raises HostUnreachable and its kinds within `seconds`."""
     deadline = Deadline(min(seconds, settings.connect_timeout or seconds))
-    session = Session()
-    try:
-        _through_jumps(session, settings, deadline)
-        _open(session, settings, deadline)
-    except BaseException:
-        session.close()
-        raise
-    return session
+    for attempt in range(1, ATTEMPTS + 1):
+        session = Session()
+        try:
+            _through_jumps(session, settings, deadline)
+            _open(session, settings, deadline)
+        except BaseException as error:
+            session.close()
+            pause = attempt * RETRY_PAUSE * random.uniform(0.5, 1.5)  # noqa: S311  spreads load, guards nothing
+            if not _hung_up_at_once(error) or attempt == ATTEMPTS or deadline.left() < 2 * pause:
+                raise
+            time.sleep(pause)
+        else:
+            return session
+    raise AssertionError("unreachable")
+
+
+def _hung_up_at_once(error: BaseException | None) -> bool:
+    """Whether the server closed the connection before its first line."""
+    while error is not None:
+        if isinstance(error, SSHException) and "banner" in str(error):
+            return True
+        error = error.__cause__
+    return False
 
 
 def fetch_host_key(settings: Settings, seconds: float) -> tuple[str, bytes]:
@@ -146,7 +157,7 @@ class _Strict(paramiko.MissingHostKeyPolicy):
 
 
 def _transport(sock: Any, settings: Settings, deadline: Deadline) -> paramiko.Transport:
-    transport = paramiko.Transport(sock)
+    transport = paramiko.Transport(cast(Any, StallGuard(sock)))  # a socket's methods are all it needs
     left = max(0.1, deadline.left())
     transport.banner_timeout = transport.handshake_timeout = transport.auth_timeout = left
     options = transport.get_security_options()
@@ -161,10 +172,10 @@ def _connect(session: Session, settings: Settings, deadline: Deadline) -> Any:
                 "direct-tcpip", (settings.hostname, settings.port), ("", 0), timeout=max(0.1, deadline.left())
             )
     if settings.proxy_command is not None:
-        session.proxy = _ProxyCommand(settings.proxy_command)
+        session.proxy = ProxyCommand(settings.proxy_command)
         session.add(session.proxy)
         return session.proxy.socket
-    return _tcp(settings, deadline)
+    return tcp(settings, deadline)
 
 
 @contextlib.contextmanager
@@ -194,102 +205,3 @@ def _explained(session: Session, settings: Settings, deadline: Deadline) -> Iter
 
 def _text(error: BaseException) -> str:
     return str(error) or type(error).__name__
-
-
-def _tcp(settings: Settings, deadline: Deadline) -> socket.socket:
-    addresses = _addresses(settings, deadline)
-    failures: list[str] = []
-    for index, (family, address) in enumerate(addresses):
-        sock = socket.socket(family, socket.SOCK_STREAM)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        if hasattr(socket, "TCP_USER_TIMEOUT"):
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKNOWLEDGED_MS)
-        # An address that swallows packets must leave time for the others.
-        sock.settimeout(max(0.1, deadline.left() / (len(addresses) - index)))
-        try:
-            sock.connect(address)
-        except OSError as error:
-            sock.close()
-            reason = "no answer" if isinstance(error, TimeoutError) else (error.strerror or str(error))
-            failures.append(f"{address[0]}: {reason}")
-            continue
-        return sock
-    refused = all("refused" in failure for failure in failures)
-    hint = (
-        "is sshd running there, on that port? (ansible_port)" if refused else "is it switched on and on this network?"
-    )
-    waited = f" within {deadline.seconds:.0f} s" if deadline.passed() else ""
-    raise HostUnreachable(
-        f"{settings.name}: cannot connect to {settings.address}{waited} ({'; '.join(failures)})", hint
-    )
-
-
-def _addresses(settings: Settings, deadline: Deadline) -> list[tuple[socket.AddressFamily, Any]]:
-    family = FAMILIES.get(settings.address_family, socket.AF_UNSPEC)
-    found: list[Any] = []
-
-    def look_up() -> None:
-        try:
-            found.extend(socket.getaddrinfo(settings.hostname, settings.port, family, socket.SOCK_STREAM))
-        except (OSError, UnicodeError) as error:
-            found.append(error)
-
-    if _is_literal(settings.hostname):
-        look_up()
-    else:
-        # A resolver cannot be interrupted, but it can be left behind.
-        thread = threading.Thread(target=look_up, daemon=True)
-        thread.start()
-        thread.join(deadline.left())
-    if not found or isinstance(found[0], Exception):
-        reason = getattr(found[0], "strerror", None) or str(found[0]) if found else "the name server does not answer"
-        raise HostUnreachable(
-            f"{settings.name}: cannot resolve the name '{settings.hostname}': {reason}",
-            "check the spelling, or give an address: ansible_host",
-        )
-    return [(entry[0], entry[4]) for entry in found]
-
-
-def _is_literal(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
-
-
-class _ProxyCommand:
-    """A command whose standard streams are the way to the machine, as a real socket."""
-
-    def __init__(self, command: str) -> None:
-        self.command = command
-        self.socket, far = socket.socketpair()
-        self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  closed with the session
-        with far:
-            self._child = subprocess.Popen(
-                ["/bin/sh", "-c", f"exec {command}"],
-                stdin=far.fileno(),
-                stdout=far.fileno(),
-                stderr=self._errors,
-                start_new_session=True,
-            )
-
-    def complaint(self) -> str:
-        """The last line that the command wrote to stderr."""
-        self._errors.seek(0)
-        lines = self._errors.read().decode("utf-8", "replace").strip().splitlines()
-        return lines[-1] if lines else ""
-
-    def close(self) -> None:
-        """End the command and what it started."""
-        self.socket.close()
-        with contextlib.suppress(OSError):
-            os.killpg(self._child.pid, signal.SIGTERM)
-        try:
-            self._child.wait(1.0)
-        except subprocess.TimeoutExpired:
-            with contextlib.suppress(OSError):
-                os.killpg(self._child.pid, signal.SIGKILL)
-            self._child.wait(1.0)
-        self._errors.close()

@@ -48,7 +48,10 @@ class SshProcess(StreamProcess):
         self._poll = select.poll()
         self._poll.register(channel.fileno(), select.POLLIN)
         wrapped = f"echo tvmops-pid $$ >&2; {command}"
-        _start(transport, channel, f"exec /bin/sh -c {shlex.quote(wrapped)}")
+        try:
+            _start(transport, channel, f"exec /bin/sh -c {shlex.quote(wrapped)}")
+        except (SSHException, OSError, EOFError) as error:
+            raise connection_lost(host, transport) from error
 
     def _fill(self, timeout: float) -> bool:
         channel = self._channel
@@ -81,6 +84,8 @@ class SshProcess(StreamProcess):
         except TimeoutError:
             return 0
         except (SSHException, OSError, EOFError) as error:
+            if not self._transport.is_active():
+                raise connection_lost(self.host, self._transport) from error
             raise BrokenPipeError(str(error)) from error
         if sent == 0:
             self._check_alive()
@@ -242,7 +247,4 @@ def _start(transport: Any, channel: paramiko.Channel, command: str) -> None:
     message.add_string("exec")
     message.add_boolean(True)
     message.add_string(command)
-    try:
-        transport._send_user_message(message)
-    except (SSHException, OSError, EOFError) as error:
-        raise HostUnreachable(f"the ssh connection was lost: {error}") from error
+    transport._send_user_message(message)
