@@ -205,11 +205,10 @@ class Fleet:
         return self._recap([str(self.ansible), "-i", str(self.inventory), str(WORKLOAD / "site.yml")])
 
     def _recap(self, command: list[str]) -> int:
-        environment = {
-            **os.environ,
-            "ANSIBLE_CONFIG": str(self.folder / "ansible.cfg"),
-            "TVMOPS_STATE": str(self.folder / "state"),
-        }
+        # Byte code is cached where people run this; some build environments switch that off.
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+        environment["ANSIBLE_CONFIG"] = str(self.folder / "ansible.cfg")
+        environment["TVMOPS_STATE"] = str(self.folder / "state")
         done = subprocess.run(
             command,
             capture_output=True,
