@@ -1,0 +1,172 @@
+"""Look at a board's RPC port from inside: who listens, does it answer TVM's handshake, is a session running.
+
+    python3 rpc_port.py state PORT            one JSON object
+    python3 rpc_port.py free PORT             fails when a program other than TVM's RPC server has the port
+    python3 rpc_port.py answer PORT SECONDS   waits until the server answers a handshake
+
+Standard library only, Python 3.5 or newer. Root sees every process; others see their own.
+"""
+
+import glob
+import json
+import os
+import re
+import socket
+import struct
+import sys
+import time
+
+MAGIC = 0xFF271
+PROBE_KEY = b"client:tvmops-probe"  # a key no server has: it answers "mismatch" and starts no session
+TRY_SECONDS = 3.0
+LISTEN, ESTABLISHED = "0A", "01"
+
+
+def main(arguments):
+    """Exit status 0 when all is well; else 1 and one line that says what is not."""
+    action, port = arguments[0], int(arguments[1])
+    if action == "state":
+        print(json.dumps(state(port), sort_keys=True))
+        return 0
+    if action == "free":
+        return _report(foreign(port))
+    if action == "answer":
+        return _report(wait_for_answer(port, float(arguments[2])))
+    sys.stderr.write(__doc__)
+    return 2
+
+
+def _report(problem):
+    if problem:
+        print(problem)
+    return 1 if problem else 0
+
+
+def state(port):
+    """{"listener": {pid, name, command, tvm, release} or None, "sessions": pids that serve a client, "clients": n}."""
+    sockets = _sockets(port)
+    listening = [inode for inode, status in sockets.items() if status == LISTEN]
+    clients = sum(1 for status in sockets.values() if status == ESTABLISHED)
+    holders = _holders(set(listening)) if listening else []
+    if not listening:
+        return {"listener": None, "sessions": [], "clients": clients}
+    if not holders:
+        unknown = {"pid": None, "name": None, "command": None, "tvm": None, "release": None}
+        return {"listener": unknown, "sessions": [], "clients": clients}
+    # Sessions are forks of the listener and inherit its socket: the oldest holder is the listener.
+    holders.sort(key=_started)
+    first = holders[0]
+    command = _command(first)
+    return {
+        "listener": {
+            "pid": first,
+            "name": _read("/proc/%d/comm" % first).strip(),
+            "command": command,
+            "tvm": "tvm.exec." in command,
+            "release": _release(first),
+        },
+        "sessions": holders[1:],
+        "clients": clients,
+    }
+
+
+def foreign(port):
+    """Why TVM's RPC server cannot have the port; None when it is free or already its own."""
+    listener = state(port)["listener"]
+    if listener is None or listener["tvm"]:
+        return None
+    if listener["pid"] is None:
+        return "port %d is taken by a program of another user; set tvm_rpc_port to a free port" % port
+    return "port %d is taken by %s (pid %d: %s); stop it, or set tvm_rpc_port to a free port" % (
+        port,
+        listener["name"],
+        listener["pid"],
+        listener["command"][:200],
+    )
+
+
+def wait_for_answer(port, seconds):
+    """None as soon as the server answers; why it does not when the time is over."""
+    end = time.monotonic() + seconds
+    while True:
+        problem = handshake(port, min(TRY_SECONDS, max(0.5, end - time.monotonic())))
+        if problem is None:
+            return None
+        if time.monotonic() >= end:
+            return foreign(port) or "TVM's RPC server on port %d: %s (waited %.0f s)" % (port, problem, seconds)
+        time.sleep(0.25)
+
+
+def handshake(port, seconds):
+    """None when a TVM RPC server answered on 127.0.0.1:`port`; else what happened instead."""
+    try:
+        peer = socket.create_connection(("127.0.0.1", port), seconds)
+    except (socket.error, socket.timeout) as error:
+        return "nothing listens (%s)" % error
+    try:
+        peer.settimeout(seconds)
+        peer.sendall(struct.pack("<ii", MAGIC, len(PROBE_KEY)) + PROBE_KEY)
+        answer = peer.recv(4)
+    except socket.timeout:
+        if state(port)["sessions"]:
+            return None  # alive: it serves one client after the other
+        return "does not answer although something listens"
+    except socket.error as error:
+        return "broke the connection (%s)" % error
+    finally:
+        peer.close()
+    if len(answer) == 4 and 0 <= struct.unpack("<i", answer)[0] - MAGIC <= 2:
+        return None
+    return "answered %r, which is not TVM's RPC protocol" % answer
+
+
+def _sockets(port):
+    """{inode: state} of the IPv4 and IPv6 sockets whose local port is `port`."""
+    found = {}
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        for line in _read(table).splitlines()[1:]:
+            fields = line.split()
+            if int(fields[1].rpartition(":")[2], 16) == port:
+                found[fields[9]] = fields[3]
+    found.pop("0", None)
+    return found
+
+
+def _holders(inodes):
+    """Processes that hold one of the sockets."""
+    wanted = {"socket:[%s]" % inode for inode in inodes}
+    found = []
+    for folder in glob.glob("/proc/[0-9]*"):
+        try:
+            links = {os.readlink(os.path.join(folder, "fd", name)) for name in os.listdir(folder + "/fd")}
+        except OSError:
+            continue
+        if links & wanted:
+            found.append(int(os.path.basename(folder)))
+    return found
+
+
+def _started(pid):
+    text = _read("/proc/%d/stat" % pid).rpartition(")")[2].split()
+    return (int(text[19]) if len(text) > 19 else 0, pid)
+
+
+def _command(pid):
+    return _read("/proc/%d/cmdline" % pid).replace("\0", " ").strip()
+
+
+def _release(pid):
+    match = re.search(r"/releases/([0-9a-f]{16})/", _read("/proc/%d/maps" % pid))
+    return match.group(1) if match else None
+
+
+def _read(path):
+    try:
+        with open(path, "rb") as stream:
+            return stream.read().decode("utf-8", "replace")
+    except OSError:
+        return ""
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
