@@ -42,12 +42,11 @@ class Listener(Protocol):
 
 def hosts_of_play(play: Play, inventory: Inventory, options: RunOptions) -> list[Host]:
     """A play's hosts within --limit. Raises ConfigError."""
-    pattern = str(final(play.hosts, Scope([Written(options.extra_vars)]), play.position))
+    pattern = str(final(play.hosts, Scope([Written(options.extra_vars)]), play.hosts_at))
     try:
         hosts = inventory.select(pattern)
     except ConfigError as error:
-        at = getattr(play.hosts, "position", None) or play.position
-        raise ConfigError(f"{at}: {error.message}", error.hint) from None
+        raise ConfigError(f"{play.hosts_at}: {error.message}", error.hint) from None
     if options.limit is None:
         return hosts
     allowed = {host.name for host in inventory.select(options.limit)}
@@ -77,8 +76,7 @@ class PlaybookRun:
         self.plans: dict[str, HostPlan] = {}
         problems: dict[str, ConfigError] = {}
         for host in self.hosts.values():
-            own = [(play, names) for play, names in zip(plays, members, strict=True) if host.name in names]
-            plan = self.plans[host.name] = plan_host(self.shared.state(host), own)
+            plan = self.plans[host.name] = plan_host(self.shared.state(host), list(zip(plays, members, strict=True)))
             for problem in plan.problems:
                 problems.setdefault(problem.message, problem)
         if problems:
@@ -128,6 +126,7 @@ class _Fleet:
         self._records = {name: HostRecord(self._recap.folder, plan) for name, plan in plans.items()}
         for listener in self._listeners:
             listener.begin(list(plans), {name: plan.total for name, plan in plans.items()})
+        self._prepared.shared.progress.stopping = lambda: self._interruption.requested
         with self._interruption:
             self._start_more()
             self._loop(len(plans))
@@ -172,6 +171,7 @@ class _Fleet:
             return
         while self._waiting and len(self._threads) < max(1, self._prepared.options.forks):
             host = self._waiting.pop(0)
+            self._prepared.shared.progress.at(host.name, (0, 0))
             thread = threading.Thread(target=self._run_host, args=(host,), name=f"host {host.name}", daemon=True)
             self._threads[host.name] = thread
             thread.start()

@@ -28,6 +28,35 @@ def has_template(text: str) -> bool:
     return "{" in text and ("{{" in text or "{%" in text or "{#" in text)
 
 
+CONTAINERS = (dict, list, tuple, set, frozenset)
+_PLAIN = frozenset((str, int, float, bool, type(None)))
+_VIEWS: tuple[Any, ...] = (type({}.keys()), type({}.values()), type({}.items()), range, tuple, set, frozenset)
+
+
+def plain(value: Any) -> Any:
+    """`value` as dictionaries, lists and scalars only; leftovers of undefined raise, `omit` falls out of containers."""
+    kind = type(value)
+    if kind in _PLAIN or value is OMIT:
+        return value
+    if isinstance(value, Missing):
+        return value._used()
+    if isinstance(value, Mapping):
+        return {key: plain(one) for key, one in value.items() if one is not OMIT}
+    if isinstance(value, (list, *_VIEWS)) or hasattr(value, "__next__"):
+        return [plain(one) for one in value if one is not OMIT]
+    if isinstance(value, Path):
+        return str(value)
+    return value
+
+
+def join_pieces(pieces: Iterable[Any]) -> Any:
+    """What a template gives: its only piece as it is, several as one text, None for none. Nothing is no piece."""
+    kept = [piece for piece in pieces if piece is not None]
+    if len(kept) > 1:
+        return "".join([str(plain(piece)) if isinstance(piece, CONTAINERS) else str(piece) for piece in kept])
+    return kept[0] if kept else None
+
+
 class ScopeContext(Context):
     """Looks names up in whatever mapping it was given, without copying it."""
 
@@ -85,7 +114,7 @@ class PlaybookEnvironment(SandboxedEnvironment):
     template_class = ScopeTemplate
     code_generator_class = TypedCodeGenerator
     # Macros, {% set %} blocks and the like put their pieces together in the same way.
-    concat = staticmethod(lambda pieces: join_pieces(pieces))
+    concat = staticmethod(join_pieces)
 
     def __init__(self, yaml_text: bool, **options: Any) -> None:
         super().__init__(undefined=Missing, trim_blocks=options.pop("trim_blocks", True), autoescape=False, **options)
@@ -215,32 +244,3 @@ def _syntax_problem(error: jinja2.TemplateSyntaxError, text: str) -> CompileProb
     quoted = [part for part in message.split("'")[1::2] if part in text]
     hint = "check the brackets, quotes and filter pipes" if not isinstance(error, jinja2.TemplateAssertionError) else ""
     return CompileProblem(f"template: {message}", hint, error.lineno or 1, quoted[0] if quoted else "")
-
-
-def join_pieces(pieces: Iterable[Any]) -> Any:
-    """What a template gives: its only piece as it is, several as one text, None for none. Nothing is no piece."""
-    kept = [piece for piece in pieces if piece is not None]
-    if len(kept) > 1:
-        return "".join([str(plain(piece)) if isinstance(piece, CONTAINERS) else str(piece) for piece in kept])
-    return kept[0] if kept else None
-
-
-CONTAINERS = (dict, list, tuple, set, frozenset)
-_PLAIN = frozenset((str, int, float, bool, type(None)))
-_VIEWS: tuple[Any, ...] = (type({}.keys()), type({}.values()), type({}.items()), range, tuple, set, frozenset)
-
-
-def plain(value: Any) -> Any:
-    """`value` as dictionaries, lists and scalars only; leftovers of undefined raise, `omit` falls out of containers."""
-    kind = type(value)
-    if kind in _PLAIN or value is OMIT:
-        return value
-    if isinstance(value, Missing):
-        return value._used()
-    if isinstance(value, Mapping):
-        return {key: plain(one) for key, one in value.items() if one is not OMIT}
-    if isinstance(value, (list, *_VIEWS)) or hasattr(value, "__next__"):
-        return [plain(one) for one in value if one is not OMIT]
-    if isinstance(value, Path):
-        return str(value)
-    return value

@@ -39,14 +39,15 @@ def _lines(path: str) -> tuple[str, ...]:
         return ()
 
 
-def locate(position: Position, needle: str, line_offset: int = 0, reach: int = 60) -> Position:
+def locate(position: Position, needle: str, line_offset: int = 0, reach: int = 60, part: bool = False) -> Position:
     """Where `needle` stands in the user's file at or after `position`; `position` itself when it is not found.
 
-    `line_offset` skips lines of a multi-line text that are known to come before it.
+    `line_offset` skips lines of a multi-line text that are known to come before it. `part`: the name may
+    follow a dot.
     """
     if not needle:
         return position
-    before = r"(?<![\w.])" if needle[0].isalnum() or needle[0] == "_" else ""
+    before = (r"(?<!\w)" if part else r"(?<![\w.])") if needle[0].isalnum() or needle[0] == "_" else ""
     after = r"(?!\w)" if needle[-1].isalnum() or needle[-1] == "_" else ""
     word = re.compile(before + re.escape(needle) + after)
     lines = _lines(position.path)

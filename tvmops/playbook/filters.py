@@ -19,7 +19,10 @@ class FilterError(jinja2.TemplateRuntimeError):
 
 def default(value: Any, default_value: Any = "", boolean: bool = False) -> Any:
     """`default_value` when the value is undefined (with `boolean`: also when it is false)."""
-    if isinstance(value, Missing) or (boolean and not value):
+    if isinstance(value, Missing):
+        value.check()
+        return default_value
+    if boolean and not value:
         return default_value
     return value
 

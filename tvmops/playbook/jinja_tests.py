@@ -151,11 +151,26 @@ def absolute(value: Any) -> bool:
     return str(value).startswith("/")
 
 
+def defined(value: Any) -> bool:
+    """There is such a variable; a definition with a mistake in it is a fault, not an absence."""
+    if not isinstance(value, Missing):
+        return True
+    value.check()
+    return False
+
+
+def undefined(value: Any) -> bool:
+    """There is no such variable."""
+    return not defined(value)
+
+
 TESTS: dict[str, Callable[..., bool]] = {
     **dict.fromkeys(("failed", "failure"), failed),
     **dict.fromkeys(("succeeded", "success", "successful"), succeeded),
     **dict.fromkeys(("changed", "change"), changed),
     **dict.fromkeys(("skipped", "skip"), skipped),
+    "defined": defined,
+    "undefined": undefined,
     "unreachable": unreachable,
     "reachable": reachable,
     "match": match,

@@ -156,6 +156,7 @@ class Loader:
             name=fields.text("name") or "",
             position=item.position,
             hosts=hosts or Constant(""),
+            hosts_at=item.at("hosts"),
             basedir=basedir,
             folder=folder,
             tasks=load_tasks(self, item.get("tasks"), item.at("tasks"), folder, inherited),

@@ -84,6 +84,7 @@ class Play:
     name: str
     position: Position
     hosts: Value
+    hosts_at: Position
     basedir: Path
     folder: Path
     tasks: tuple[Task, ...]

@@ -32,7 +32,8 @@ INCLUDE_DEPTH = 100
 class Entry:
     """One task in its turn. `prepared` is None when it waits for something (`waits_for`).
 
-    `expanded`: an include whose tasks already follow it.
+    `order` is the number of the play's own task that it is or came from. `expanded`: an include whose tasks already
+    follow it.
     """
 
     task: Task
@@ -40,6 +41,7 @@ class Entry:
     params: tuple[Layer, ...] = ()
     prepared: Prepared | None = None
     waits_for: str = ""
+    order: int = 0
     expanded: bool = False
 
 
@@ -49,6 +51,7 @@ class PlayPlan:
 
     play: Play
     hosts: list[str]
+    number: int = 0
     entries: list[Entry] = field(default_factory=list)
 
 
@@ -92,15 +95,18 @@ class Planner:
         # After an include that cannot be foreseen, an unknown name may be one that the include will set.
         self.blind = False
         self.stopped = False
+        self._order = 0
 
-    def play(self, play: Play, hosts: list[str]) -> None:
-        """Add a play."""
-        planned = PlayPlan(play, hosts)
+    def play(self, play: Play, hosts: list[str], number: int) -> None:
+        """Add a play; `number` is its place among all plays of the run."""
+        planned = PlayPlan(play, hosts, number)
         self.plan.plays.append(planned)
         scopes = PlayScope(self.state, play, hosts)
+        self._order = 0
         if play.gather_facts:
             self._task(planned, scopes, setup_task(play), (), 0)
-        for task in play.tasks:
+        for order, task in enumerate(play.tasks, 1):
+            self._order = order
             self._task(planned, scopes, task, (), 0)
         if any(task.become is not None for task in play.handlers):
             self.plan.needs_root = self.plan.needs_root or self._wants_root(play.handlers, scopes)
@@ -117,7 +123,7 @@ class Planner:
     def _task(self, planned: PlayPlan, scopes: PlayScope, task: Task, params: tuple[Layer, ...], depth: int) -> None:
         if not selected(task.tags, self.options.tags, self.options.skip_tags):
             return
-        entry = Entry(task, planned.play.loader, params)
+        entry = Entry(task, planned.play.loader, params, order=self._order)
         planned.entries.append(entry)
         if self.stopped:
             return

@@ -48,10 +48,11 @@ class HostFailed(Exception):
 
 
 def plan_host(state: HostState, plays: Sequence[tuple[Play, list[str]]]) -> HostPlan:
-    """Plan a host's plays; `plays` come with their hosts. Certain faults are in `problems`."""
+    """Plan a host's part of all plays, which come with their hosts. Certain faults are in the plan's `problems`."""
     planner = Planner(state)
-    for play, hosts in plays:
-        planner.play(play, hosts)
+    for number, (play, hosts) in enumerate(plays):
+        if state.host.name in hosts:
+            planner.play(play, hosts, number)
     return planner.plan
 
 
@@ -95,6 +96,8 @@ class HostRun:
             self.recap.interrupted = True
         except TvmopsError as error:
             self._ended_by(error)
+        finally:
+            self.state.shared.progress.end(self.state.host.name)
         self.recap.seconds = time.monotonic() - self._started
         self._emit("host", status=_end_status(self.recap), text=self.recap.error)
         return self.recap
@@ -116,11 +119,13 @@ class HostRun:
         self._play = planned
         self._scopes = PlayScope(self.state, planned.play, planned.hosts)
         self._notified = set()
+        self.state.shared.progress.at(self.state.host.name, (planned.number, 0))
         self._emit("play", text=planned.play.name)
         entries = deque(planned.entries)
         while entries:
             self._take(entries.popleft(), entries)
         self._flush()
+        self.state.shared.progress.at(self.state.host.name, (planned.number, len(planned.play.tasks) + 1))
         self._in_handlers = True
         self._run_handlers(planned.play)
         self._in_handlers = False
@@ -130,15 +135,24 @@ class HostRun:
         context = self._context(entry)
         prepared = entry.prepared
         if prepared is None:
+            self._settled_up_to(entry)
             try:
                 prepared = self._prepare(context, entry)
             except Pending as pending:
                 self._flush(pending.name)
+                self._settled_up_to(entry)
                 prepared = self._prepare(self._context(entry), entry)
         if entry.task.include is not None:
             self._take_include(entry, prepared, context, following)
             return
         self._enqueue(Queued(entry, prepared, context))
+
+    def _settled_up_to(self, entry: Entry) -> None:
+        assert self._play is not None
+        self.state.place = (self._play.number, entry.order)
+        self.state.unsettled = bool(self._queue)
+        if not self._queue:
+            self.state.shared.progress.at(self.state.host.name, self.state.place)
 
     def _context(self, entry: Entry) -> TaskContext:
         assert self._scopes is not None
@@ -161,20 +175,18 @@ class HostRun:
         if not steps:
             self._enqueue(Queued(entry, prepared, context))
             return
-        for step in steps:
-            one = Prepared(entry.task, prepared.title, (Step(step.item, step.label, result=step.result),))
-            self._enqueue(Queued(entry, one, context))
-        if entry.expanded:
-            return
         try:
-            children = children_of(entry, prepared)
+            children = [] if entry.expanded else children_of(entry, prepared)
         except ConfigError as fault:
             failed = Step(result=failure(fault.message, fault))
             self._enqueue(Queued(entry, Prepared(entry.task, prepared.title, (failed,)), context))
             return
+        for step in steps:
+            one = Prepared(entry.task, prepared.title, (Step(step.item, step.label, result=step.result),))
+            self._enqueue(Queued(entry, one, context))
         options = self.state.shared.options
         chosen = [
-            Entry(task, entry.loader, params)
+            Entry(task, entry.loader, params, order=entry.order)
             for task, params in children
             if selected(task.tags, options.tags, options.skip_tags)
         ]
@@ -192,7 +204,7 @@ class HostRun:
                 self._notified.discard(name)
                 self._total += 1
                 following: deque[Entry] = deque()
-                self._take(Entry(handler, play.loader), following)
+                self._take(Entry(handler, play.loader, order=len(play.tasks) + 1), following)
                 while following:
                     self._take(following.popleft(), following)
                 if handler.notify is not None:

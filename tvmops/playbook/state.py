@@ -12,8 +12,9 @@ from tvmops.inventory.model import Host, Inventory
 from tvmops.playbook.faults import Pending
 from tvmops.playbook.files import BlobStore
 from tvmops.playbook.model import Play, Task
+from tvmops.playbook.progress import Place, Progress
 from tvmops.playbook.values import final
-from tvmops.playbook.variables import AWAITED, Facts, HostVariables, Known, Layer, Scope, Written
+from tvmops.playbook.variables import AWAITED, Facts, HostVariables, Known, Layer, OtherHost, Scope, Written
 from tvmops.source import Map, load_yaml
 
 ANSIBLE_VERSION = {
@@ -51,6 +52,7 @@ class Shared:
         self.blobs = BlobStore()
         self.extra: Layer = Written(options.extra_vars)
         self.states: dict[str, HostState] = {}
+        self.progress = Progress()
         self.groups = {name: list(group.hosts) for name, group in inventory.groups.items()}
         self.vars_files: dict[tuple[Path, str], Written] = {}
 
@@ -59,10 +61,6 @@ class Shared:
         if host.name not in self.states:
             self.states[host.name] = HostState(host, self)
         return self.states[host.name]
-
-    def scope_of(self, name: str) -> Scope:
-        """The variables of any host as `hostvars` shows them."""
-        return self.state(self.inventory.hosts[name]).host_scope()
 
 
 class HostState:
@@ -77,6 +75,9 @@ class HostState:
         self.local = str(host.vars.get("ansible_connection", "ssh")) == "local"
         self.reads_files = False
         self.planning = False
+        # Where the run is, and whether the board has yet to do what comes before that.
+        self.place: Place = (0, 0)
+        self.unsettled = False
 
     def shadow(self) -> HostState:
         """A copy to plan with: what it learns is not known for real."""
@@ -92,18 +93,24 @@ class HostState:
         for name in names:
             self.results.values[name] = AWAITED
 
-    def host_scope(self) -> Scope:
-        """Without any play: what `hostvars` shows."""
-        about = Known(self._about())
-        return Scope([about, self.shared.extra, self.results, self.facts, self.inventory_vars])
+    def _of_host(self, name: str) -> Scope:
+        """What `hostvars` shows of a host, without any play."""
+        other = self.shared.state(self.shared.inventory.hosts[name])
+        own = name == self.host.name
+        facts, results = (self.facts, self.results) if own else (other.facts, other.results)
+        layers: list[Layer] = [Known(other.about()), self.shared.extra, results, facts, other.inventory_vars]
+        if own:
+            return Scope(layers)
+        return OtherHost(layers, other.inventory_vars, lambda: self._settle(name))
 
-    def _other(self, name: str) -> Scope:
-        # While planning, no host has said anything yet: what it will say decides.
-        if self.planning:
-            raise Pending("hostvars")
-        return self.shared.scope_of(name)
+    def _settle(self, name: str) -> None:
+        """Let another host come as far as this one is, as if hosts went through a play side by side."""
+        if self.planning or self.unsettled:
+            raise Pending(f"hostvars of {name}")
+        self.shared.progress.wait_for(name, self.place)
 
-    def _about(self) -> dict[str, Any]:
+    def about(self) -> dict[str, Any]:
+        """The magic variables that need no play."""
         host, inventory = self.host, self.shared.inventory
         options = self.shared.options
         source = inventory.sources[0].absolute() if inventory.sources else Path.cwd()
@@ -119,7 +126,7 @@ class HostState:
             "ansible_verbosity": 0,
             "ansible_forks": options.forks,
             "ansible_version": ANSIBLE_VERSION,
-            "hostvars": HostVariables(list(inventory.hosts), self._other),
+            "hostvars": HostVariables(list(inventory.hosts), self._of_host),
         }
 
 
@@ -129,7 +136,7 @@ class PlayScope:
     def __init__(self, state: HostState, play: Play, hosts: list[str]) -> None:
         self.state = state
         self.play = play
-        about = state._about()
+        about = state.about()
         about.update(
             playbook_dir=str(play.basedir), ansible_play_name=play.name, play_hosts=hosts, ansible_play_batch=hosts,
             ansible_play_hosts=hosts, ansible_play_hosts_all=hosts, ansible_config_file=None,

@@ -8,7 +8,7 @@ import jinja2
 from jinja2.runtime import Undefined
 from jinja2.utils import missing
 
-from tvmops.playbook.faults import TemplateFault
+from tvmops.playbook.faults import TemplateFault, UndefinedFault
 
 
 class UndefinedUsed(jinja2.UndefinedError):
@@ -47,6 +47,11 @@ class Missing(Undefined):
             kind = "dictionary" if isinstance(owner, dict) else type(owner).__name__
             message = f"the {kind} has no key or attribute '{self._undefined_name}'"
         raise UndefinedUsed(message, self._undefined_name, owner, None)
+
+    def check(self) -> None:
+        """Raise when this is not just undefined, but the outcome of a mistake."""
+        if self.fault is not None and not isinstance(self.fault, UndefinedFault):
+            self._used()
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):

@@ -115,7 +115,9 @@ def undefined_fault(
     """The complaint for an undefined name: the variable's own when its definition is at fault, else this text's."""
     if error.fault is not None:
         return error.fault
-    where = locate(position, error.name) if position and error.name else position
+    where = position
+    if position and error.name:
+        where = locate(position, error.name, part=error.owner is not missing)
     if error.owner is missing and error.name:
         return UndefinedFault(where, f"'{error.name}' is undefined", did_you_mean(error.name, _names(scope)))
     known = [str(key) for key in error.owner] if isinstance(error.owner, Mapping) else []

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
 from tvmops.playbook.faults import Pending, TemplateFault
-from tvmops.playbook.undefined import OMIT
+from tvmops.playbook.undefined import Missing
 from tvmops.playbook.values import Value, prepare
 from tvmops.source import Map, Position
 
@@ -142,12 +142,31 @@ class Scope(Mapping[str, Any]):
         self._active.append(name)
         try:
             return value.loose(self)
+        except TemplateFault as fault:
+            # Jinja looks up every name of a template, also those it does not come to use.
+            return Missing(name=name, fault=fault)
         finally:
             self._active.pop()
 
     def written(self, name: str) -> bool:
         """True when a user gave this variable, whatever its value."""
         return name in self
+
+
+class OtherHost(Scope):
+    """Another host's variables. `settle` is called before anything that its run may still set is looked up."""
+
+    __slots__ = ("_given", "_settle")
+
+    def __init__(self, layers: list[Layer], given: Layer, settle: Callable[[], None]) -> None:
+        super().__init__(layers)
+        self._given = given
+        self._settle = settle
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._given.values:
+            self._settle()
+        return super().__getitem__(name)
 
 
 class HostVariables(Mapping[str, Any]):
@@ -167,6 +186,3 @@ class HostVariables(Mapping[str, Any]):
 
     def __len__(self) -> int:
         return len(self._names)
-
-
-__all__ = ["AWAITED", "OMIT", "Facts", "HostVariables", "Known", "Layer", "Scope", "Written"]
