@@ -12,7 +12,7 @@ SPEC = dict(
     backup={"type": "bool", "default": False},
     follow={"type": "bool", "default": False},
     validate={"type": "str"},
-    newline_sequence={"type": "str", "choices": ["\n", "\r", "\r\n"], "default": "\n"},
+    newline_sequence={"type": "str", "choices": ["\n", "\r", "\r\n", "\\n", "\\r", "\\r\\n"], "default": "\n"},
     trim_blocks={"type": "bool", "default": True},
     lstrip_blocks={"type": "bool", "default": False},
 )
