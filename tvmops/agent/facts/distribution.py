@@ -33,7 +33,7 @@ def collect(board):
         "ansible_distribution_release": codename or "NA",
         "ansible_distribution_version": version or "NA",
         "ansible_distribution_major_version": (version or "NA").split(".")[0],
-        "ansible_os_family": _family(likes, name),
+        "ansible_os_family": "Debian" if debian_version else _family(likes, name),
         "ansible_pkg_mgr": next((kind for path, kind in MANAGERS if board.exists(path)), "unknown"),
         "ansible_lsb": _lsb(board, release),
     }
