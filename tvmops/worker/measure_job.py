@@ -14,6 +14,7 @@ from .tasks import TASKS
 from .watchdog import deadline
 
 CONNECT_SECONDS = 30.0
+SESSION_SECONDS = 300.0
 GRACE_SECONDS = 15.0
 
 
@@ -23,10 +24,11 @@ def run(job: Job, backend: Any, hung: Callable[[], None]) -> Dict[str, Any]:
     known = reference.load(job.file("reference"))
     settings = measure_settings(job.settings.get("measure") or {})
     _check_versions(job, backend)
-    rpc = job.settings.get("rpc")
-    with job.phase("connect"), deadline(CONNECT_SECONDS, lambda: _hung(job, backend, hung, CONNECT_SECONDS)):
+    rpc = job.settings.get("rpc") or {}
+    patience = float(rpc.get("connect_timeout", CONNECT_SECONDS))
+    with job.phase("connect"), deadline(patience, lambda: _hung(job, backend, hung, patience)):
         board = backend.connect(rpc)
-    limit = float((rpc or {}).get("session_timeout", 300)) + GRACE_SECONDS
+    limit = float(rpc.get("session_timeout", SESSION_SECONDS)) + GRACE_SECONDS
     with deadline(limit, lambda: _hung(job, backend, hung, limit)):
         try:
             outcome = _on_board(job, board, artifact, known, settings)

@@ -63,5 +63,5 @@ class Backend(abc.ABC):
         """Writes the library, linked by `cross_compiler` where the board is of another architecture."""
 
     @abc.abstractmethod
-    def connect(self, rpc: Optional[Dict[str, Any]]) -> Board:
+    def connect(self, rpc: Dict[str, Any]) -> Board:
         """A session with the board behind `rpc` (host, port, session_timeout in seconds)."""

@@ -47,7 +47,7 @@ class FakeBackend(Backend):
         """A copy."""
         shutil.copyfile(str(built), str(artifact))
 
-    def connect(self, rpc: Optional[Dict[str, Any]]) -> "FakeBoard":
+    def connect(self, rpc: Dict[str, Any]) -> "FakeBoard":
         """This process."""
         return FakeBoard()
 

@@ -91,9 +91,9 @@ class RelaxBackend(Backend):
             built.export_library(str(part), **options)
         part.replace(artifact)
 
-    def connect(self, rpc: Optional[Dict[str, Any]]) -> "RpcBoard":
+    def connect(self, rpc: Dict[str, Any]) -> "RpcBoard":
         """A session that the server ends by itself after `session_timeout` seconds."""
-        if not rpc:
+        if not rpc.get("host") or not rpc.get("port"):
             raise JobError("BadInput", "job.json of a measure job needs 'rpc' with host and port")
         return RpcBoard(rpc["host"], int(rpc["port"]), int(rpc.get("session_timeout", 300)))
 
