@@ -25,7 +25,7 @@ def with_fake_stack(wanted: Sweep, hosts: Sequence[Host]) -> Surroundings:
     return Surroundings(
         stacks={**surroundings.known_stacks(wanted, hosts), "fake-1": {"name": "fake-1", "pins": []}},
         worker_command=lambda stack, emit: WorkerCommand(command),
-        make_board=lambda host: HostBoard(host, NoRpc()),
+        make_board=lambda host, emit: HostBoard(host, NoRpc()),
     )
 
 

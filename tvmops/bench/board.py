@@ -11,11 +11,11 @@ from typing import Any, Protocol
 
 from tvmops.bench.baseline import run_on_board
 from tvmops.bench.jobs import BoardIdentity
-from tvmops.bench.runner import RpcEndpoint
 from tvmops.connection import Connection, connect
 from tvmops.connection.session import AgentSession
 from tvmops.errors import AgentError
 from tvmops.inventory import FactsCache, Host
+from tvmops.rpc import Endpoint
 
 CPU_SAMPLE_SECONDS = 0.05
 DEFAULT_PREFIX = "/opt/tvmops"
@@ -24,7 +24,7 @@ DEFAULT_PREFIX = "/opt/tvmops"
 class RpcAccess(Protocol):
     """How a board's RPC server is reached. Knows which stacks need one."""
 
-    def open(self, connection: Connection, stack: str) -> RpcEndpoint | None:
+    def open(self, connection: Connection, stack: str) -> Endpoint | None:
         """A way to a server that has just answered a handshake; starts it when it is down. Raises RpcError."""
 
     def restore(self, connection: Connection, stack: str) -> None:
@@ -37,7 +37,7 @@ class RpcAccess(Protocol):
 class NoRpc:
     """For stacks whose worker runs models in its own process."""
 
-    def open(self, connection: Connection, stack: str) -> RpcEndpoint | None:
+    def open(self, connection: Connection, stack: str) -> Endpoint | None:
         """Nothing to open."""
 
     def restore(self, connection: Connection, stack: str) -> None:
@@ -81,7 +81,7 @@ class HostBoard:
         """The conditions right now."""
         return dict(self._ask("conditions", {"sample": CPU_SAMPLE_SECONDS})["conditions"])
 
-    def rpc(self, stack: str) -> RpcEndpoint | None:
+    def rpc(self, stack: str) -> Endpoint | None:
         """The way to its RPC server."""
         return self._rpc.open(self._open(), stack)
 

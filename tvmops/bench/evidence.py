@@ -104,9 +104,11 @@ def _spread(samples: list[float]) -> list[str]:
     if mad(samples) > WIDE_SPREAD * summary.median:
         notes.append(f"samples spread widely: median deviation {mad(samples) / summary.median:.0%} of the median")
     half = len(samples) // 2
-    early, late = summarise(samples[:half]).median, summarise(samples[-half:]).median
-    if abs(late - early) > DRIFT * summary.median and not (early <= summary.high and late >= summary.low):
-        notes.append(f"samples drift: the second half is {(late - early) / early:+.0%} against the first")
+    early, late = summarise(samples[:half]), summarise(samples[-half:])
+    apart = early.high < late.low or late.high < early.low
+    if apart and abs(late.median - early.median) > DRIFT * summary.median:
+        change = (late.median - early.median) / early.median
+        notes.append(f"samples drift: the second half is {change:+.0%} against the first")
     return notes
 
 

@@ -73,8 +73,9 @@ class CpuGate:
     compiles that come later.
     """
 
-    def __init__(self, cancelled: threading.Event) -> None:
-        self._cancelled = cancelled
+    def __init__(self, cancelled: threading.Event, on_wait: Callable[[str], None] = lambda _: None) -> None:
+        """`on_wait` is told when another sweep has the processor."""
+        self._cancelled, self._on_wait = cancelled, on_wait
         self._condition = threading.Condition()
         self._compiling = 0
         self._measuring = False
@@ -124,10 +125,12 @@ class CpuGate:
         path = lease_folder() / "this-processor"
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a+", encoding="utf-8") as file:
-            # No deadline of its own: every holder's job has one.
-            while not _take(file.fileno(), mode):
-                if self._cancelled.wait(POLL_SECONDS):
-                    raise Cancelled
+            if not _take(file.fileno(), mode):
+                self._on_wait("another sweep uses this machine's processor")
+                # No deadline of its own: every holder's job has one.
+                while not _take(file.fileno(), mode):
+                    if self._cancelled.wait(POLL_SECONDS):
+                        raise Cancelled
             yield
 
 

@@ -18,20 +18,12 @@ from tvmops.bench.store import utc_now
 from tvmops.bench.sweep_file import Timeouts
 from tvmops.errors import StackError, TvmopsError
 from tvmops.paths import cache_dir
+from tvmops.rpc import Endpoint
 
 Emit = Callable[[dict[str, Any]], None]
 
 # The worker watches its session and says better than we what is wrong; our deadline stands behind it.
 WORKER_MARGIN_SECONDS = 60.0
-
-
-@dataclass(frozen=True)
-class RpcEndpoint:
-    """Where, on this machine, a board's RPC server can be reached, and which TVM it runs."""
-
-    host: str
-    port: int
-    tvm_version: str | None
 
 
 class Board(Protocol):
@@ -48,7 +40,7 @@ class Board(Protocol):
     def conditions(self) -> dict[str, Any]:
         """Clocks, governor, temperature, load, throttling: right now."""
 
-    def rpc(self, stack: str) -> RpcEndpoint | None:
+    def rpc(self, stack: str) -> Endpoint | None:
         """The way to the board's RPC server, which has just answered; None when `stack` needs none. Raises RpcError."""
 
     def restore_rpc(self, stack: str) -> None:

@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tvmops.bench.board import HostBoard, NoRpc
+from tvmops.bench.board import HostBoard
 from tvmops.bench.jobs import source_extra
 from tvmops.bench.pool import WorkerCommand
-from tvmops.bench.runner import Emit
+from tvmops.bench.runner import Board, Emit
 from tvmops.bench.sweep import Surroundings
 from tvmops.bench.sweep_file import Sweep
 from tvmops.inventory import Host
+from tvmops.rpc import BoardRpc
 from tvmops.stack.environment import ensure_environment
 from tvmops.stack.spec import Stack, load_stack, stack_names
 
@@ -65,5 +66,12 @@ def real_surroundings(sweep: Sweep, hosts: Sequence[Host]) -> Surroundings:
     return Surroundings(
         stacks=known_stacks(sweep, hosts),
         worker_command=lambda name, emit: worker_command(name, extras, emit),
-        make_board=lambda host: HostBoard(host, NoRpc()),
+        make_board=_board,
     )
+
+
+def _board(host: Host, emit: Emit) -> Board:
+    def show(text: str) -> None:
+        emit({"event": "board", "host": host.name, "text": text})
+
+    return HostBoard(host, BoardRpc(lambda name: load_stack(name).version, show))

@@ -34,7 +34,7 @@ class Surroundings:
     """Name -> identity (version, pins): part of every compile key."""
     worker_command: Callable[[str, Emit], WorkerCommand]
     """How a stack's worker is started; makes the stack's environment when it is not there yet."""
-    make_board: Callable[[Host], Board]
+    make_board: Callable[[Host, Emit], Board]
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def run_sweep(
     cells = jobs.expand(sweep, hosts, around.stacks)
     cancelled = threading.Event()
     emit = _one_at_a_time(emit)
-    boards = {host.name: around.make_board(host) for host in hosts}
+    boards = {host.name: around.make_board(host, emit) for host in hosts}
     folder = job_files.jobs_folder()
     pool = WorkerPool(lambda stack: around.worker_command(stack, emit), folder, cancelled, _worker_limit(boards))
     result = SweepResult(sweep, Schedule())
@@ -112,7 +112,13 @@ def run_sweep(
         )
         emit(_start_event(result, hosts))
         with _noted(store, result, started) as sweep_id:
-            runner = JobRunner(pool, CpuGate(cancelled), sweep.timeouts, emit, cancelled)
+            runner = JobRunner(
+                pool,
+                CpuGate(cancelled, lambda text: emit({"event": "waiting", "host": None, "kind": None, "text": text})),
+                sweep.timeouts,
+                emit,
+                cancelled,
+            )
             result.outcome = Executor(
                 result.schedule,
                 runner,

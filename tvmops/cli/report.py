@@ -85,7 +85,7 @@ def _show(picture: Any) -> None:
             words.milliseconds(row.tvm.summary.median) if row.ok else row.missing,
             words.milliseconds(base.median) if base else words.NONE,
             words.times(row.ratio) if row.ratio else words.NONE,
-            f"{mark}{row.answer}",
+            f"{mark}{row.answer_words}",
         )
     console.print(table)
     for what, kind, message in failures(picture):

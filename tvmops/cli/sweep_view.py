@@ -114,7 +114,7 @@ class LiveView(_Base):
             for kind, label in STAGES.items():
                 if event["todo"][kind]:
                     self._stages[kind] = self._progress.add_task(label, total=event["todo"][kind], start=False, now="")
-        elif name in ("job_start", "job_phase", "waiting"):
+        elif name in ("job_start", "job_phase") or (name == "waiting" and event["host"]):
             self._show_lane(event)
         elif name in ("job_done", "job_skipped"):
             stage = self._stages.get(event["kind"])
@@ -170,7 +170,7 @@ def event_line(event: dict[str, Any]) -> Text | None:
     name = event["event"]
     if name == "sweep_start":
         return _start_line(event)
-    if name == "environment":
+    if name in ("environment", "board"):
         return Text(event["text"])
     if name == "waiting":
         return Text(f"waiting: {event['text']}", style="yellow")
