@@ -170,7 +170,7 @@ class _Child:
 
     def _emit(self, event, **values):
         values["ev"] = event
-        line = (json.dumps(values, default=Wire.unusual) + "\n").encode("ascii")
+        line = (json.dumps(values, default=Wire.unusual, skipkeys=True) + "\n").encode("ascii")
         while line:
             line = line[self._events.write(line) :]
 

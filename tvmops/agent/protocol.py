@@ -49,7 +49,9 @@ class Wire:
         """Send one event."""
         values["ev"] = event
         values["t"] = round(time.monotonic() - self._started, 3)
-        self._write((json.dumps(values, default=self.unusual) + "\n").encode("ascii"))
+        line = json.dumps(values, default=self.unusual, skipkeys=True, ensure_ascii=False) + "\n"
+        # "replace": a file name that is not UTF-8 must not break whoever stores or prints the event.
+        self._write(line.encode("utf-8", "replace"))
 
     def receive(self, wanted=None, timeout=None):
         """The next message (with an `op` among `wanted`); None at the end of input or after `timeout` seconds."""

@@ -169,3 +169,10 @@ def test_a_path_that_is_in_the_archive_twice(board: Driver, tmp_path: Path) -> N
     assert unarchive(board, data, tmp_path)["changed"]
     assert (tmp_path / "f").read_text() == "second!"
     assert not unarchive(board, data, tmp_path)["changed"]
+
+
+def test_names_that_are_not_utf8_are_unpacked_and_shown_safely(board: Driver, tmp_path: Path) -> None:
+    result = unarchive(board, tar([("caf\udce9", b"x")]), tmp_path, list_files=True)
+    assert [os.fsencode(path.name) for path in tmp_path.iterdir()] == [b"caf\xe9"]
+    assert result["files"] == ["caf?"]
+    assert not unarchive(board, tar([("caf\udce9", b"x")]), tmp_path)["changed"]
