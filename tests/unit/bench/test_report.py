@@ -181,7 +181,7 @@ def test_wide_and_strange_texts_break_no_table(store: Store) -> None:
     store.add_job(sweep, row("measure", "ocr", "nano", samples=SLOW, task=task), BOARD)
     picture = take_picture(store, find_sweep(store, "wild"))
     line = next(line for line in markdown(picture).splitlines() if line.startswith("| ocr"))
-    assert "wrong: a\\|b c |" in line
+    assert "wrong: gave a\\|b c |" in line
     assert "wrong:" in read(html_page(picture, "x")).text
     assert "still running" in markdown(picture)
 
