@@ -62,6 +62,10 @@ class Network:
             raise LabError(f"lab '{self.lab_id}' is not up", "start it: tvmops lab.up --boards 2")
         return f"10.213.{octet}.{number}"
 
+    def hardware_address(self, number: int) -> str:
+        """A board's own, for life: neighbours remember it for most of a minute."""
+        return f"02:74:76:6d:{self.claim():02x}:{number:02x}"
+
     # -- links
 
     def board_link(self, number: int) -> str:
@@ -96,7 +100,7 @@ class Network:
         link = self.board_link(number)
         self.unplug(number)
         commands = [
-            f"link add {link} type veth peer name eth0 netns {pid}",
+            f"link add {link} type veth peer name eth0 address {self.hardware_address(number)} netns {pid}",
             f"link set {link} master {self.bridge}",
             f"link set {link} up",
         ]
