@@ -7,8 +7,8 @@ import subprocess
 import time
 
 import pytest
+from lab_helpers import shell
 
-from tests.lab.test_lab import shell
 from tvmops.errors import LabError
 from tvmops.lab import Board, Lab
 

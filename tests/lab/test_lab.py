@@ -11,19 +11,13 @@ import time
 from pathlib import Path
 
 import pytest
+from lab_helpers import shell
 
 from tvmops.errors import LabError
 from tvmops.inventory import load_inventory
 from tvmops.lab import Board, Lab, lab_ids
 
 UP = "import sys; from tvmops.lab import Lab; Lab(sys.argv[1]).up(4, plain=True, cache=sys.argv[2] == 'cache')"
-
-
-def shell(lab: Lab, board: Board | str, script: str, user: str = "root", timeout: float = 60.0) -> str:
-    """The output of a script that must succeed on a board."""
-    result = lab.exec(board, ["sh", "-ec", script], user=user, timeout=timeout)
-    assert result.rc == 0, result
-    return result.stdout.strip()
 
 
 def tvmops(*words: str) -> subprocess.CompletedProcess[str]:
