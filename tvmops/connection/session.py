@@ -78,6 +78,10 @@ class AgentSession:
                 self._busy = False
                 return
 
+    def stop_after_task(self) -> None:
+        """Let the agent finish the task it is at and no other; its batch then ends. May be called from any thread."""
+        self._process.close_stdin()
+
     def close(self) -> None:
         """End the agent: politely when it is idle, at once when a batch was broken off. May be called twice."""
         if not self._busy:

@@ -56,7 +56,8 @@ def debug_text(event: RunEvent) -> str | None:
 def ending_lines(recap: HostRecap) -> list[str]:
     """How a host's run ended when it was not by a task's own failure."""
     if recap.interrupted:
-        at = f" at '{recap.task}' ({recap.position})" if recap.task else " before its first task"
+        word = "at" if recap.running else "after"
+        at = f" {word} '{recap.task}' ({recap.position})" if recap.task else " before its first task"
         return [f"{recap.host}: interrupted{at}"]
     if recap.unreachable or recap.exit_code:
         kind = "UNREACHABLE" if recap.unreachable else "FAILED"

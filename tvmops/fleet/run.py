@@ -205,16 +205,17 @@ class _Fleet:
         self._events.put(recap)
 
     def _stop_sessions(self) -> None:
+        # In threads: one host whose link is gone must not keep the others from hearing of it.
         for sessions in list(self._sessions.values()):
-            threading.Thread(target=sessions.close, daemon=True).start()
+            threading.Thread(target=sessions.stop_after_task, daemon=True).start()
 
     def _abandon(self) -> None:
-        """After a second Ctrl-C: hosts that have not ended are recorded as they stand."""
+        """Leave the hosts that have not ended: each finishes its task by itself, and is recorded as it stands."""
         self._drop_waiting()
         for name in list(self._threads):
             last = self._last.get(name)
             task, position = (last.task, last.position) if last else ("", "")
-            self._recap.hosts[name] = HostRecap(name, interrupted=True, task=task, position=position)
+            self._recap.hosts[name] = HostRecap(name, interrupted=True, task=task, position=position, running=True)
 
 
 def _traceback() -> str:

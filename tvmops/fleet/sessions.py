@@ -22,7 +22,7 @@ HEARTBEAT_DEADLINE = 30.0  # seconds
 
 
 class HostSessions:
-    """One connection, at most one session as the login user and one as root. `close` may come from any thread."""
+    """One connection, at most one session as the login user and one as root."""
 
     def __init__(
         self, host: Host, become_password: str | None = None, notify: Callable[[str], None] = lambda _line: None
@@ -80,8 +80,17 @@ class HostSessions:
             self.close()
             raise Interrupted(f"{self.host.name}: interrupted")
 
+    def stop_after_task(self) -> None:
+        """Let the host finish the task it is at and begin no other. May be called from any thread."""
+        with self._lock:
+            self._closed = True
+            sessions = list(self._sessions.values())
+        for one in sessions:
+            with contextlib.suppress(TvmopsError, OSError, EOFError):
+                one.stop_after_task()
+
     def close(self) -> None:
-        """End the sessions and the connection. A task that runs on the board is finished there."""
+        """End the sessions and the connection, and with them a task that still runs."""
         with self._lock:
             self._closed = True
             sessions, self._sessions = list(self._sessions.values()), {}

@@ -48,7 +48,10 @@ class RunEvent:
 
 @dataclass
 class HostRecap:
-    """The counts of Ansible's PLAY RECAP for one host, and how its run ended."""
+    """The counts of Ansible's PLAY RECAP for one host, and how its run ended.
+
+    `task` is the last one that began; `running`: its end was not seen.
+    """
 
     host: str
     ok: int = 0
@@ -65,6 +68,7 @@ class HostRecap:
     hint: str = ""
     exit_code: int = 0
     interrupted: bool = False
+    running: bool = False
 
     def count(self, status: str, changed: bool = False) -> None:
         """Add one finished task."""

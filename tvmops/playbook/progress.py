@@ -24,6 +24,15 @@ class Progress:
             self._places[host] = place
             self._moved.notify_all()
 
+    def moves(self, host: str, seconds: float) -> bool:
+        """Wait at most some seconds for `host` to get further; False when it has ended or the run is being stopped."""
+        with self._moved:
+            if self._places.get(host, END) == END or self.stopping():
+                return False
+            if seconds:
+                self._moved.wait(seconds)
+            return True
+
     def end(self, host: str) -> None:
         """`host` does nothing more."""
         self.at(host, END)

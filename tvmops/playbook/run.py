@@ -264,6 +264,7 @@ class HostRun:
                 self._finish_ready(queue)
             if self._failed:
                 raise HostFailed
+            self._check_stop()
             if queue:
                 raise AgentError(f"{self.state.host.name}: the agent left out '{queue[0].prepared.title}'")
         finally:
@@ -298,16 +299,21 @@ class HostRun:
         self.recap.count(status, bool(result.get("changed")))
         shown = censor(result) if prepared.no_log else result
         if not queued.started:
+            self._at(queued)
             self._emit_task("start", queued)
+        self.recap.running = False
         if prepared.looped and not queued.items_shown:
             for step, one in zip(prepared.steps, result.get("results") or [], strict=False):
                 self._emit_item(queued, step, one)
         self._emit_task("task", queued, status=status, result=shown)
         if status == "failed":
-            self.recap.task, self.recap.position = prepared.title, str(task.position)
             self.recap.error = str(shown.get("msg") or "")
             # The batch's last events are still to be read: the run ends when they have been.
             self._failed = True
+
+    def _at(self, queued: Queued) -> None:
+        self.recap.task, self.recap.position = queued.prepared.title, str(queued.entry.task.position)
+        self.recap.running = True
 
     def _notify(self, prepared: Prepared, result: dict[str, Any]) -> str:
         """Remember the handlers to run; a message when there is no such handler."""
@@ -329,13 +335,11 @@ class HostRun:
         queued = next((one for one in queue if one.number == event.get("task")), None)
         if queued is not None:
             self._task_event(kind, event, queued, queue)
-        if kind != "batch_end":
-            self._check_stop()
 
     def _task_event(self, kind: Any, event: dict[str, Any], queued: Queued, queue: list[Queued]) -> None:
         if kind == "start" and not queued.started:
             queued.started = True
-            self.recap.task, self.recap.position = queued.prepared.title, str(queued.entry.task.position)
+            self._at(queued)
             self._emit_task("start", queued)
         elif kind == "progress" and not queued.prepared.no_log:
             self._emit_task("progress", queued, text=str(event.get("text", "")))

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tvmops.errors import ConfigError
 from tvmops.inventory.model import Host, Inventory
-from tvmops.playbook.faults import Pending
+from tvmops.playbook.faults import Pending, UndefinedFault
 from tvmops.playbook.files import BlobStore
 from tvmops.playbook.model import Play, Task
 from tvmops.playbook.progress import Place, Progress
@@ -101,7 +102,11 @@ class HostState:
         layers: list[Layer] = [Known(other.about()), self.shared.extra, results, facts, other.inventory_vars]
         if own:
             return Scope(layers)
-        return OtherHost(layers, other.inventory_vars, lambda: self._settle(name))
+        return OtherHost(layers, other.inventory_vars, lambda: self._settle(name), self._watch(name))
+
+    def _watch(self, name: str) -> Callable[[], bool]:
+        pauses = itertools.chain((0.0,), itertools.repeat(0.05))
+        return lambda: self.shared.progress.moves(name, next(pauses))
 
     def _settle(self, name: str) -> None:
         """Let another host come as far as this one is, as if hosts went through a play side by side."""
@@ -159,15 +164,29 @@ class PlayScope:
         if self._files is not None:
             return self._files
         files: list[Layer] = []
+        settled = True
         for item, at in zip(self.play.vars_files, self.play.vars_files_at, strict=True):
             if isinstance(item, Written):
                 files.insert(0, item)
                 continue
             below: list[Layer] = [*files, self.play.vars, self.state.facts, self.state.inventory_vars]
-            name = final(item, Scope([self._about, self.state.shared.extra, *below]), at)
+            try:
+                name = final(item, Scope([self._about, self.state.shared.extra, *below]), at)
+            except UndefinedFault as fault:
+                if not self._needs_facts(fault):
+                    raise
+                settled = False
+                continue
             files.insert(0, self._vars_file(str(name), str(at)))
-        self._files = files
+        if settled:
+            self._files = files
         return files
+
+    def _needs_facts(self, fault: UndefinedFault) -> bool:
+        """As in Ansible: until facts are gathered, a file whose name needs them is left out."""
+        return not self.state.facts.values["ansible_facts"] and fault.problem.startswith(
+            ("'ansible_", "the dictionary")
+        )
 
     def _vars_file(self, name: str, at: str) -> Written:
         folder = self.play.folder

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
 import jinja2
@@ -44,7 +45,7 @@ class Missing(Undefined):
         elif owner is missing:
             message = f"'{self._undefined_name}' is undefined"
         else:
-            kind = "dictionary" if isinstance(owner, dict) else type(owner).__name__
+            kind = "dictionary" if isinstance(owner, Mapping) else type(owner).__name__
             message = f"the {kind} has no key or attribute '{self._undefined_name}'"
         raise UndefinedUsed(message, self._undefined_name, owner, None)
 

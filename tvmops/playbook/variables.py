@@ -119,7 +119,7 @@ class Scope(Mapping[str, Any]):
 
     def names(self) -> list[str]:
         """Every name that has a value here."""
-        return list(dict.fromkeys(name for layer in self._layers for name in layer.values))
+        return list(dict.fromkeys(name for layer in self._layers for name in list(layer.values)))
 
     def get(self, name: str, default: Any = None) -> Any:
         """As Mapping.get."""
@@ -154,19 +154,32 @@ class Scope(Mapping[str, Any]):
 
 
 class OtherHost(Scope):
-    """Another host's variables. `settle` is called before anything that its run may still set is looked up."""
+    """Another host's variables, some of which its own run may be about to set.
 
-    __slots__ = ("_given", "_settle")
+    `settle` is called before such a name is looked up; `moves` waits a moment and says whether its run goes on.
+    """
 
-    def __init__(self, layers: list[Layer], given: Layer, settle: Callable[[], None]) -> None:
+    __slots__ = ("_given", "_moves", "_settle")
+
+    def __init__(
+        self, layers: list[Layer], given: Layer, settle: Callable[[], None], moves: Callable[[], bool]
+    ) -> None:
         super().__init__(layers)
         self._given = given
         self._settle = settle
+        self._moves = moves
 
     def __getitem__(self, name: str) -> Any:
         if name not in self._given.values:
             self._settle()
-        return super().__getitem__(name)
+        while True:
+            going_on = self._moves()
+            try:
+                return super().__getitem__(name)
+            except Pending:
+                # The other host is setting it again at this moment; it does not wait for anyone while it does.
+                if not going_on:
+                    raise KeyError(name) from None
 
 
 class HostVariables(Mapping[str, Any]):

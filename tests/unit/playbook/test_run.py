@@ -12,6 +12,7 @@ import pytest
 from tests.unit.playbook.conftest import RunPlaybook
 from tvmops.errors import ConfigError, ConfigErrors
 
+TWO_HOSTS = "all: {hosts: {h1: {mine: one}, h2: {mine: two}}, vars: {ansible_connection: local}}\n"
 RUN_R = "    - {command: 'true', register: r}\n"
 HEAD = "- hosts: all\n  gather_facts: false\n  tasks:\n"
 
@@ -282,13 +283,12 @@ def test_become_user_environment_and_check_reach_the_board(run_playbook: RunPlay
 
 
 def test_hostvars_of_another_host_wait_for_it(run_playbook: RunPlaybook) -> None:
-    hosts = "all: {hosts: {h1: {ansible_connection: local, mine: one}, h2: {ansible_connection: local, mine: two}}}\n"
     ran = run_playbook(
         HEAD
         + "    - shell: sleep 0.$(( {{ 0 if mine == 'one' else 7 }} )); echo {{ mine }}\n      register: said\n"
         + "    - set_fact: {heard: '{{ said.stdout }}'}\n"
         + "    - debug: {msg: \"{{ hostvars['h2'].mine }} {{ hostvars['h2'].heard }} {{ hostvars.h1.heard }}\"}\n",
-        inventory=hosts,
+        inventory=TWO_HOSTS,
     )
     assert [ran.result("debug", host)["msg"] for host in ("h1", "h2")] == ["two two one", "two two one"]
 
@@ -322,3 +322,25 @@ def test_the_record_holds_plan_events_and_diffs(run_playbook: RunPlaybook, tmp_p
 def test_what_is_wrong_with_a_play_is_said_before_it_runs(text: str, message: str, run_playbook: RunPlaybook) -> None:
     with pytest.raises(ConfigError, match=message.replace(".", r"\.")):
         run_playbook(text)
+
+
+def test_a_variables_file_may_be_named_by_facts(run_playbook: RunPlaybook) -> None:
+    ran = run_playbook(
+        "- hosts: all\n  vars_files: ['{{ ansible_facts.system }}.yml', 'plain-{{ number }}.yml']\n  tasks:\n"
+        "    - debug: {msg: '{{ from_facts }} {{ plain }}'}\n",
+        files={"Linux.yml": "from_facts: penguin\n", "vars/plain-1.yml": "plain: '{{ from_facts }}!'\n"},
+    )
+    assert ran.result("debug")["msg"] == "penguin penguin!"
+
+
+def test_a_result_that_another_host_is_setting_again_is_waited_for(run_playbook: RunPlaybook) -> None:
+    ran = run_playbook(
+        "- hosts: h1\n  gather_facts: false\n  tasks:\n    - {command: echo 0, register: r}\n"
+        + "- hosts: all\n  gather_facts: false\n  tasks:\n"
+        + "    - {shell: \"{{ 'sleep 0.3' if mine == 'one' else 'true' }}\", register: mark}\n"
+        + "    - debug: {msg: \"{{ mark.rc }} {{ hostvars['h1'].mark.rc }}\"}\n"
+        + "    - {shell: sleep 0.4, register: mark}\n",
+        inventory=TWO_HOSTS,
+    )
+    assert [ran.result("debug", host)["msg"] for host in ("h1", "h2")] == ["0 0", "0 0"]
+    assert ran.recap.ok
