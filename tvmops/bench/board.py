@@ -62,13 +62,14 @@ class HostBoard:
         self._facts: dict[str, Any] | None = None
 
     def identify(self) -> BoardIdentity:
-        """Connect; which machine answered, and which release it carries."""
-        current = shlex.quote(f"{self._prefix}/current")
-        done = self._open().run(f"cat /etc/machine-id 2>/dev/null | head -n 1; echo; readlink {current}", timeout=30.0)
-        lines = [line.strip() for line in done.stdout.splitlines()]
-        machine_id = lines[0] if lines else ""
-        release = lines[-1].rstrip("/").rpartition("/")[2] if len(lines) > 1 else ""
-        return BoardIdentity(_anonymous(machine_id) if machine_id else None, release or None)
+        """Connect; which machine answered, and which releases it carries."""
+        links = [shlex.quote(f"{self._prefix}/{name}") for name in ("current", "baselines/current")]
+        looks = ["head -n 1 /etc/machine-id", *(f"readlink {link}" for link in links)]
+        # One line each, empty where there is nothing.
+        script = "; ".join(f'echo "$({look} 2>/dev/null)"' for look in looks)
+        done = self._open().run(script, timeout=30.0)
+        machine_id, release, baseline = [*done.stdout.splitlines(), "", "", ""][:3]
+        return BoardIdentity(_anonymous(machine_id.strip()), _last_part(release), _last_part(baseline))
 
     def facts(self) -> dict[str, Any]:
         """Facts, gathered anew in every sweep and put into the cache."""
@@ -156,6 +157,10 @@ def _no_blobs(digest: str) -> bytes:
     raise AgentError(f"the agent asked for content {digest} that no task mentions")
 
 
-def _anonymous(machine_id: str) -> str:
+def _last_part(path: str) -> str | None:
+    return path.strip().rstrip("/").rpartition("/")[2] or None
+
+
+def _anonymous(machine_id: str) -> str | None:
     # machine-id(5): the number itself is confidential; a hash made for one application may be shown.
-    return hashlib.sha256(f"tvmops {machine_id}".encode()).hexdigest()[:16]
+    return hashlib.sha256(f"tvmops {machine_id}".encode()).hexdigest()[:16] if machine_id else None

@@ -11,7 +11,8 @@ from functools import partial
 from typing import Any
 
 from tvmops.bench import job_files
-from tvmops.bench.jobs import MEASURE, Cell, Job
+from tvmops.bench.cells import Cell
+from tvmops.bench.jobs import MEASURE, Job
 from tvmops.bench.leases import Cancelled
 from tvmops.bench.recording import Recorder
 from tvmops.bench.runner import Board, Emit, Finished, JobRunner, describe

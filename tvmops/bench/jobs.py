@@ -4,58 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import json
-import platform
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tvmops.bench.sweep_file import Measure, Sweep, Workload, plain
-from tvmops.errors import ConfigError, ConfigErrors
-from tvmops.inventory import Host
-from tvmops.source import did_you_mean
+from tvmops.bench.cells import Cell, source_extra
+from tvmops.bench.sweep_file import Measure, Sweep, plain
 
 # Part of every key: raise it when the same inputs no longer lead to the same work.
 JOB_REVISION = 1
 
 COMPILE, MEASURE, BASELINE = "compile", "measure", "baseline"
 
-# Model sources that need packages beyond a stack's own: source kind -> the stack's extra.
-SOURCE_EXTRAS = {"torch_package": "torch"}
-
-# Debian's cross compilers: program -> package.
-CROSS_COMPILER_PACKAGES = {
-    "aarch64-linux-gnu-g++": "g++-aarch64-linux-gnu",
-    "arm-linux-gnueabihf-g++": "g++-arm-linux-gnueabihf",
-    "riscv64-linux-gnu-g++": "g++-riscv64-linux-gnu",
-    "x86_64-linux-gnu-g++": "g++-x86-64-linux-gnu",
-}
-_CROSS_COMPILERS = {
-    "aarch64": "aarch64-linux-gnu-g++",
-    "arm": "arm-linux-gnueabihf-g++",
-    "riscv64": "riscv64-linux-gnu-g++",
-    "x86_64": "x86_64-linux-gnu-g++",
-}
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One workload on one host, with all that was resolved for it before a board is touched."""
-
-    workload: Workload
-    host: Host
-    stack: str
-    target: Mapping[str, Any]
-    cross_compiler: str | None
-    threads: int
-
 
 @dataclass(frozen=True)
 class BoardIdentity:
-    """Which machine answered under a host's name, and which runtime release it carries."""
+    """Which machine answered under a host's name, and which TVM runtime and which baseline it carries."""
 
     machine_id: str | None = None
     release: str | None = None
+    baseline: str | None = None
 
 
 @dataclass(frozen=True)
@@ -100,29 +68,6 @@ def key_of(inputs: Mapping[str, Any]) -> str:
     """sha256 of the canonical JSON of `inputs`: the same whatever the order of keys."""
     text = json.dumps(inputs, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
-
-
-def expand(sweep: Sweep, hosts: Sequence[Host], stacks: Mapping[str, Mapping[str, Any]]) -> list[Cell]:
-    """Every workload on every host. Raises ConfigErrors naming all impossible pairs at once.
-
-    `stacks` maps the name of every known stack to its identity (pins).
-    """
-    errors: list[ConfigError] = []
-    cells: list[Cell] = []
-    for host in hosts:
-        before = len(errors)
-        stack = _stack(sweep, host, stacks, errors)
-        target = _target(host, errors)
-        compiler = _cross_compiler(host, target, errors) if target else None
-        threads = _threads(sweep.measure, host, target, errors)
-        _extras(sweep, host, stacks.get(stack), errors)
-        if len(errors) == before:
-            cells += [Cell(workload, host, stack, target, compiler, threads) for workload in sweep.workloads]
-    if len(errors) == 1:
-        raise errors[0]
-    if errors:
-        raise ConfigErrors(errors)
-    return cells
 
 
 def make_jobs(
@@ -170,11 +115,6 @@ def _stack_identity(cell: Cell, stack: Mapping[str, Any]) -> dict[str, Any]:
     return identity
 
 
-def source_extra(workload: Workload) -> str | None:
-    """The extra of a stack that a workload's model needs."""
-    return SOURCE_EXTRAS.get(str((workload.document.get("source") or {}).get("kind")))
-
-
 def _measure_job(measure: Measure, cell: Cell, compile_job: Job, board: BoardIdentity) -> Job:
     inputs = {
         "revision": JOB_REVISION,
@@ -195,7 +135,7 @@ def _baseline_job(sweep: Sweep, cell: Cell, compile_job: Job, board: BoardIdenti
         "runtime": sweep.baseline,
         "workload": cell.workload.document,
         "measure": measure_settings(sweep.measure, cell.threads),
-        "board": {"host": cell.host.name, "machine_id": board.machine_id},
+        "board": {"host": cell.host.name, "machine_id": board.machine_id, "baseline": board.baseline},
     }
     return Job(BASELINE, cell.workload.name, cell.stack, inputs, cell.host.name, compile_job.key)
 
@@ -209,109 +149,3 @@ def measure_settings(measure: Measure, threads: int) -> dict[str, int]:
         "min_repeat_ms": measure.min_repeat_ms,
         "threads": threads,
     }
-
-
-# -- what makes a pair impossible ------------------------------------------------------------------------------
-
-
-def _stack(sweep: Sweep, host: Host, stacks: Mapping[str, object], errors: list[ConfigError]) -> str:
-    own = host.vars.get("tvm_stack")
-    name = sweep.stack or own
-    if name is None:
-        errors.append(
-            ConfigError(
-                f"{host.name}: no stack: neither {sweep.path} nor the host's variables name one",
-                f"give 'stack:' in the sweep or 'tvm_stack:' to the host; known: {', '.join(sorted(stacks))}",
-            )
-        )
-        return ""
-    if own is not None and own != name:
-        errors.append(
-            ConfigError(
-                f"{_origin(host, 'tvm_stack')}: {host.name} carries stack '{own}', but {sweep.path} wants '{name}'",
-                "narrow the sweep with --limit, or leave 'stack:' out of the sweep so that each host's own is used",
-            )
-        )
-    if name not in stacks:
-        where = str(sweep.path) if sweep.stack else _origin(host, "tvm_stack")
-        errors.append(ConfigError(f"{where}: {host.name}: unknown stack '{name}'", did_you_mean(str(name), stacks)))
-    return str(name)
-
-
-def _extras(sweep: Sweep, host: Host, stack: Mapping[str, Any] | None, errors: list[ConfigError]) -> None:
-    known = (stack or {}).get("extras") or {}
-    for workload in sweep.workloads:
-        extra = source_extra(workload)
-        if stack is not None and extra is not None and extra not in known:
-            errors.append(
-                ConfigError(
-                    f"{workload.position}: workload '{workload.name}' needs the extra '{extra}', which the stack of "
-                    f"{host.name} does not have",
-                    did_you_mean(extra, known) or "narrow the sweep with --workload or --limit",
-                )
-            )
-
-
-def _target(host: Host, errors: list[ConfigError]) -> dict[str, Any]:
-    target = host.vars.get("tvm_target")
-    if target is None:
-        hint = "give it one, e.g. tvm_target: {kind: llvm, mtriple: aarch64-linux-gnu, mcpu: cortex-a53, num-cores: 4}"
-        errors.append(ConfigError(f"{host.name}: has no variable 'tvm_target'", hint))
-        return {}
-    if not isinstance(target, dict) or not (target.get("kind") or target.get("tag")):
-        where = _origin(host, "tvm_target")
-        errors.append(
-            ConfigError(
-                f"{where}: {host.name}: 'tvm_target' must be a mapping with 'kind' (or 'tag')",
-                "TVM refuses target strings: write {kind: llvm, mcpu: cortex-a53} for 'llvm -mcpu=cortex-a53'",
-            )
-        )
-        return {}
-    return dict(plain(target))
-
-
-def _cross_compiler(host: Host, target: Mapping[str, Any], errors: list[ConfigError]) -> str | None:
-    own, wanted = machine(platform.machine()), machine(str(target.get("mtriple", platform.machine())).split("-")[0])
-    compiler = host.vars.get("tvm_cross_compiler")
-    if compiler is None:
-        if own == wanted:
-            return None
-        needed = _CROSS_COMPILERS.get(wanted, f"{wanted}-linux-gnu-g++")
-        errors.append(
-            ConfigError(
-                f"{host.name}: is {wanted}, this machine is {own}, and no 'tvm_cross_compiler' is given",
-                f"give the host tvm_cross_compiler: {needed}",
-            )
-        )
-        return None
-    if shutil.which(str(compiler)) is None:
-        package = CROSS_COMPILER_PACKAGES.get(str(compiler))
-        errors.append(
-            ConfigError(
-                f"{host.name}: cross compiler '{compiler}' is not installed on this machine",
-                f"install it: sudo apt-get install {package}" if package else "install it or correct the variable",
-            )
-        )
-    return str(compiler)
-
-
-def _threads(measure: Measure, host: Host, target: Mapping[str, Any], errors: list[ConfigError]) -> int:
-    value = measure.threads or host.vars.get("tvm_threads") or target.get("num-cores") or 1
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        where = _origin(host, "tvm_threads")
-        errors.append(ConfigError(f"{where}: {host.name}: threads must be a whole number above 0, not {value!r}"))
-        return 1
-    return value
-
-
-def machine(name: str) -> str:
-    """One name per processor family, whatever a kernel, a triple or Debian calls it."""
-    if name in ("x86_64", "amd64"):
-        return "x86_64"
-    if name in ("aarch64", "arm64"):
-        return "aarch64"
-    return "arm" if name.startswith("arm") else name
-
-
-def _origin(host: Host, variable: str) -> str:
-    return host.origins.get(variable, host.name)

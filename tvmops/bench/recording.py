@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from tvmops.bench.jobs import Cell, machine
+from tvmops.bench.cells import Cell, machine
 from tvmops.bench.runner import Finished
 from tvmops.bench.store import Provenance, Store
 from tvmops.bench.store_models import JobRow

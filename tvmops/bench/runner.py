@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from tvmops.bench import job_files
-from tvmops.bench.jobs import BASELINE, BoardIdentity, Cell, Job
+from tvmops.bench.cells import Cell
+from tvmops.bench.jobs import BASELINE, BoardIdentity, Job
 from tvmops.bench.leases import CpuGate, board_lease
 from tvmops.bench.pool import WorkerCrashed, WorkerPool, WorkerTimeout
 from tvmops.bench.store import utc_now

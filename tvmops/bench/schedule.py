@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from tvmops.bench.jobs import BASELINE, COMPILE, MEASURE, Cell, Job, JobSet
+from tvmops.bench.cells import Cell
+from tvmops.bench.jobs import BASELINE, COMPILE, MEASURE, Job, JobSet
 from tvmops.bench.store_models import JobRow
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tvmops.bench.board import HostBoard
-from tvmops.bench.jobs import source_extra
+from tvmops.bench.cells import source_extra
 from tvmops.bench.pool import WorkerCommand
 from tvmops.bench.runner import Board, Emit
 from tvmops.bench.sweep import Surroundings

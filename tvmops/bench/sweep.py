@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from tvmops.bench import cells as expansion
 from tvmops.bench import job_files, jobs
 from tvmops.bench.executor import Executor, Outcome
 from tvmops.bench.leases import CpuGate
@@ -96,7 +97,7 @@ def run_sweep(
     """
     started = time.monotonic()
     sweep = _narrowed(sweep, options)
-    cells = jobs.expand(sweep, hosts, around.stacks)
+    cells = expansion.expand(sweep, hosts, around.stacks)
     cancelled = threading.Event()
     emit = _one_at_a_time(emit)
     boards = {host.name: around.make_board(host, emit) for host in hosts}

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tvmops.bench import jobs
+from tvmops.bench.cells import expand
 from tvmops.bench.jobs import BoardIdentity, JobSet, key_of
 from tvmops.bench.schedule import make_schedule
 from tvmops.bench.sweep_file import Sweep, load_sweep
@@ -51,7 +52,7 @@ def host(name: str, **variables: Any) -> Host:
 
 
 def sets_of(sweep: Sweep, hosts: list[Host], **boards: BoardIdentity) -> list[JobSet]:
-    return jobs.make_jobs(sweep, jobs.expand(sweep, hosts, STACKS), STACKS, boards)
+    return jobs.make_jobs(sweep, expand(sweep, hosts, STACKS), STACKS, boards)
 
 
 @given(st.dictionaries(st.text(), json_values, max_size=5))
@@ -101,7 +102,7 @@ def test_pins_of_an_extra_matter_to_the_workloads_that_need_it(tmp_path: Path) -
     """A newer torch does not recompile models that never saw torch."""
     text = TEXT + "  - {name: net, source: {kind: torch_package}}\n"
     sweep = make_sweep(tmp_path, text)
-    cells = jobs.expand(sweep, [host("a")], STACKS)
+    cells = expand(sweep, [host("a")], STACKS)
     newer = {**STACKS, "fake-1": {**STACKS["fake-1"], "extras": {"torch": ["torch==3"]}}}
     before = {item.compile.workload: item.compile.key for item in jobs.make_jobs(sweep, cells, STACKS, {})}
     after = {item.compile.workload: item.compile.key for item in jobs.make_jobs(sweep, cells, newer, {})}
@@ -110,10 +111,10 @@ def test_pins_of_an_extra_matter_to_the_workloads_that_need_it(tmp_path: Path) -
 
 def test_threads_come_from_sweep_host_or_target(sweep: Sweep, tmp_path: Path) -> None:
     """In that order."""
-    assert jobs.expand(sweep, [host("a")], STACKS)[0].threads == 2
-    assert jobs.expand(sweep, [host("a", tvm_threads=3)], STACKS)[0].threads == 3
+    assert expand(sweep, [host("a")], STACKS)[0].threads == 2
+    assert expand(sweep, [host("a", tvm_threads=3)], STACKS)[0].threads == 3
     fixed = make_sweep(tmp_path, TEXT + "measure: {threads: 1}\n")
-    assert jobs.expand(fixed, [host("a", tvm_threads=3)], STACKS)[0].threads == 1
+    assert expand(fixed, [host("a", tvm_threads=3)], STACKS)[0].threads == 1
 
 
 def test_impossible_pairs_are_refused_all_at_once(sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,7 +134,7 @@ def test_impossible_pairs_are_refused_all_at_once(sweep: Sweep, monkeypatch: pyt
         host("good"),
     ]
     with pytest.raises(ConfigError) as caught:
-        jobs.expand(sweep, hosts, STACKS)
+        expand(sweep, hosts, STACKS)
     said = str(caught.value)
     for part in (
         "bare: has no variable 'tvm_target'",
@@ -155,7 +156,7 @@ def test_a_host_of_another_stack_is_refused(tmp_path: Path) -> None:
     """The board's runtime would not be the compiler's."""
     sweep = make_sweep(tmp_path, "stack: relax-0.27\n" + TEXT)
     with pytest.raises(ConfigError, match=r"a carries stack 'fake-1', but .*s\.yml wants 'relax-0\.27'"):
-        jobs.expand(sweep, [host("a")], STACKS)
+        expand(sweep, [host("a")], STACKS)
 
 
 def schedule_of(found: list[JobSet], stored: set[str], compiled: set[str] = frozenset(), **more: Any) -> Any:
