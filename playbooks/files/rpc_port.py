@@ -2,6 +2,7 @@
 
     python3 rpc_port.py state PORT            one JSON object
     python3 rpc_port.py free PORT             fails when a program other than TVM's RPC server has the port
+    python3 rpc_port.py wedged PORT           exit status 3 when it listens but neither answers nor serves a client
     python3 rpc_port.py answer PORT SECONDS   waits until the server answers a handshake
 
 Standard library only, Python 3.5 or newer. Root sees every process; others see their own.
@@ -30,6 +31,9 @@ def main(arguments):
         return 0
     if action == "free":
         return _report(foreign(port))
+    if action == "wedged":
+        problem = wedged(port)
+        return 3 if _report(problem) else 0
     if action == "answer":
         return _report(wait_for_answer(port, float(arguments[2])))
     sys.stderr.write(__doc__)
@@ -83,6 +87,14 @@ def foreign(port):
         listener["pid"],
         listener["command"][:200],
     )
+
+
+def wedged(port):
+    """What is wrong with a server that has the port; None when it is well, busy or not there."""
+    listener = state(port)["listener"]
+    if listener is None or not listener["tvm"]:
+        return None
+    return handshake(port, TRY_SECONDS)
 
 
 def wait_for_answer(port, seconds):

@@ -42,11 +42,14 @@ def board_architecture(facts: Mapping[str, Any]) -> str:
 
 
 def board_python(stack: Stack, facts: Mapping[str, Any]) -> tuple[str, str] | None:
-    """(path, "3.11") of the board's Python that runs the stack: its own python3 first, else the newest that fits."""
+    """(path, "3.11") of the board's Python that runs the stack: the one that gave the facts, else the newest."""
     fitting = {path: version for path, version in _pythons(facts).items() if stack.supports_python(version)}
     if not fitting:
         return None
-    best = SYSTEM_PYTHON
+    own = facts.get("ansible_python")
+    best = str(own.get("executable")) if isinstance(own, Mapping) else SYSTEM_PYTHON
+    if best not in fitting:
+        best = SYSTEM_PYTHON
     if best not in fitting:
         best = max(sorted(fitting), key=lambda path: version_tuple(fitting[path]))
     major, minor = version_tuple(fitting[best])[:2]
@@ -55,10 +58,13 @@ def board_python(stack: Stack, facts: Mapping[str, Any]) -> tuple[str, str] | No
 
 def _pythons(facts: Mapping[str, Any]) -> dict[str, str]:
     found = facts.get("tvmops_pythons")
-    if isinstance(found, Mapping) and found:
-        return {str(path): str(version) for path, version in found.items()}
+    pythons = {str(path): str(version) for path, version in found.items()} if isinstance(found, Mapping) else {}
+    own = facts.get("ansible_python")
     version = facts.get("ansible_python_version")
-    return {SYSTEM_PYTHON: str(version)} if version else {}
+    if version:
+        path = own.get("executable") if isinstance(own, Mapping) else None
+        pythons[str(path or SYSTEM_PYTHON)] = str(version)
+    return pythons
 
 
 def release_variables(
@@ -96,6 +102,7 @@ def bundle_variables(
         "tvmops_release_stack": stack.name,
         "tvmops_release_key": runtime.key,
         "tvmops_release_archive": str(runtime.path),
+        "tvmops_release_size": str(runtime.unpacked_size),
         "tvmops_python": python_path,
     }
     if baseline and stack.baseline:
