@@ -19,7 +19,9 @@ THEMES: dict[str, str | None] = {
     "demo": None,
     "inventory": "inventory",
     "lab": "lab",
+    "stack": "stack",
     "env": "env",
+    "rpc": "rpc",
 }
 
 

@@ -37,6 +37,8 @@ def handshake(port: int, *, host: str = "127.0.0.1", key: str = PROBE_KEY, deadl
     where = f"port {port}"
     try:
         peer = socket.create_connection((host, port), deadline)
+    except TimeoutError as error:
+        raise RpcError(f"{where}: does not answer: no connection within {deadline:.0f} s, its queue is full") from error
     except OSError as error:
         raise RpcError(f"{where}: nothing listens ({error.strerror or error})") from error
     with peer:

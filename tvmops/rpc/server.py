@@ -21,6 +21,7 @@ ANSWER_SECONDS = 5.0  # for a server that may be alive
 START_SECONDS = 90.0  # importing TVM takes 10 s on a slow board
 BUSY_SECONDS = 60.0
 PAUSE_SECONDS = 0.25
+BUSY_PAUSE_SECONDS = 1.0
 OnProgress = Callable[[str], None]
 
 
@@ -68,22 +69,32 @@ class BoardServer:
 
         Waits `busy_seconds` for another client's session to end. Raises RpcError, BecomeError, HostUnreachable.
         """
-        end = time.monotonic() + busy_seconds
-        while problem := self._problem(ANSWER_SECONDS):
-            state = look(self.connection, self.place)
-            self._refuse_foreign(state)
-            if not state.sessions:
-                self._on_progress(f"{self.name}: RPC server: {problem}; restarting it")
-                self.restart()
-                break
+        problem = self._problem(ANSWER_SECONDS)
+        if problem and self._waited_for_session(busy_seconds):
+            problem = self._problem(ANSWER_SECONDS)
+        if problem:
+            self._on_progress(f"{self.name}: RPC server: {problem}; restarting it")
+            self.restart()
+        return self.port()
+
+    def _waited_for_session(self, seconds: float) -> bool:
+        """Whether another client's session was there, and has ended within `seconds`."""
+        end = time.monotonic() + seconds
+        waited = False
+        # No handshakes meanwhile: each would stay in the server's queue, which holds two.
+        while (state := look(self.connection, self.place)).sessions:
             if time.monotonic() > end:
                 raise RpcError(
                     f"{self.name}: the RPC server on port {self.place.port} serves another client "
-                    f"(process {state.sessions[0]}), for more than {busy_seconds:.0f} s",
+                    f"(process {state.sessions[0]}), for more than {seconds:.0f} s",
                     f"wait for that session's end, or cut it: tvmops rpc.restart --host {self.name}",
                 )
-            self._on_progress(f"{self.name}: the RPC server serves another client; waiting")
-        return self.port()
+            if not waited:
+                self._on_progress(f"{self.name}: the RPC server serves another client; waiting for its end")
+            waited = True
+            time.sleep(BUSY_PAUSE_SECONDS)
+        self._refuse_foreign(state)
+        return waited
 
     def restart(self, deadline: float = START_SECONDS) -> None:
         """Restart the server and wait until it answers, at most `deadline` seconds. Ends a running session.
