@@ -92,8 +92,8 @@ def run_sweep(
 ) -> SweepResult:
     """Run what is missing of `sweep` on `hosts` and store it.
 
-    Raises ConfigError for pairs that are impossible and StoreError; jobs that fail are in the result. Ctrl-C ends it
-    with `outcome.interrupted` set.
+    Raises ConfigError for pairs that are impossible, StackError when a stack's environment cannot be made, StoreError,
+    and Interrupted when Ctrl-C comes before the first job. Jobs that fail are in the result, and so is a later Ctrl-C.
     """
     started = time.monotonic()
     sweep = _narrowed(sweep, options)
@@ -102,7 +102,8 @@ def run_sweep(
     emit = _one_at_a_time(emit)
     boards = {host.name: around.make_board(host, emit) for host in hosts}
     folder = job_files.jobs_folder()
-    pool = WorkerPool(lambda stack: around.worker_command(stack, emit), folder, cancelled, _worker_limit(boards))
+    commands: dict[str, WorkerCommand] = {}
+    pool = WorkerPool(commands.__getitem__, folder, cancelled, _worker_limit(boards))
     result = SweepResult(sweep, Schedule())
     with _closing(boards, pool, cancelled, result):
         identities, unreachable = _identify(boards)
@@ -113,6 +114,9 @@ def run_sweep(
         )
         emit(_start_event(result, hosts))
         with _noted(store, result, started) as sweep_id:
+            # Here and not in a lane: making an environment takes minutes, and Ctrl-C reaches only this thread.
+            for stack in result.schedule.worker_stacks:
+                commands[stack] = around.worker_command(stack, emit)
             runner = JobRunner(
                 pool,
                 CpuGate(cancelled, lambda text: emit({"event": "waiting", "host": None, "kind": None, "text": text})),

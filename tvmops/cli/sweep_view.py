@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
+import time
 from types import TracebackType
 from typing import Any, Protocol, TextIO
 
@@ -113,22 +114,31 @@ class LiveView(_Base):
         if name == "sweep_start":
             for kind, label in STAGES.items():
                 if event["todo"][kind]:
-                    self._stages[kind] = self._progress.add_task(label, total=event["todo"][kind], start=False, now="")
+                    fields: dict[str, Any] = {"now": "", "spent": 0.0, "ran": 0, "since": 0.0}
+                    self._stages[kind] = self._progress.add_task(label, total=event["todo"][kind], **fields)
         elif name in ("job_start", "job_phase") or (name == "waiting" and event["host"]):
             self._show_lane(event)
         elif name in ("job_done", "job_skipped"):
-            stage = self._stages.get(event["kind"])
-            if stage is not None:
-                self._progress.start_task(stage)
-                self._progress.advance(stage)
+            self._advance(event)
             self._hide_lane(event)
         line = event_line(event)
         if line is not None:
             self._progress.console.print(line)
 
+    def refresh(self) -> None:
+        """Draw now instead of at the next tick."""
+        self._progress.refresh()
+
+    def _advance(self, event: dict[str, Any]) -> None:
+        stage = self._stages.get(event["kind"])
+        if stage is None:
+            return
+        task = self._progress.tasks[stage]
+        spent = task.fields["spent"] + event.get("seconds", 0.0)
+        ran = task.fields["ran"] + (event["event"] == "job_done")
+        self._progress.update(stage, advance=1, spent=spent, ran=ran, since=time.monotonic())
+
     def _show_lane(self, event: dict[str, Any]) -> None:
-        if event["event"] == "job_start" and event["kind"] in self._stages:
-            self._progress.start_task(self._stages[event["kind"]])
         lane = event["host"] or "compile"
         now = event["workload"] + (f": {event['phase']}" if event.get("phase") else "")
         if event["event"] == "waiting":
@@ -154,15 +164,19 @@ class _Count(MofNCompleteColumn):
 
 
 class _TimeLeft(ProgressColumn):
-    """Time left at the stage's pace so far."""
+    """Time left when the stage's other jobs take as long as those that have ended."""
 
     def render(self, task: Task) -> Text:
         if task.total is None:
             return Text("")
-        if not task.completed or task.elapsed is None:
+        if task.completed >= task.total:
+            return Text("done", style="progress.remaining")
+        if not task.fields["ran"]:
             return Text("-:--", style="progress.remaining")
-        left = task.elapsed / task.completed * (task.total - task.completed)
-        return Text(f"{int(left) // 60}:{int(left) % 60:02d} left", style="progress.remaining")
+        each = task.fields["spent"] / task.fields["ran"]
+        waited = min(each, time.monotonic() - task.fields["since"])
+        left = round(each * (task.total - task.completed) - waited)
+        return Text(f"{left // 60}:{left % 60:02d} left", style="progress.remaining")
 
 
 def event_line(event: dict[str, Any]) -> Text | None:
