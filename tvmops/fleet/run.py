@@ -196,7 +196,7 @@ class _Fleet:
         try:
             recap = run.run()
         except Exception as error:  # a fault of tvmops itself must not leave the others waiting
-            recap = run.recap
+            recap = run.report.recap
             recap.failed += 1
             recap.error = f"internal error: {type(error).__name__}: {error}"
             self._events.put(RunEvent("host", host.name, status="failed", text=_traceback()))

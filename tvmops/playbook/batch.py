@@ -22,10 +22,10 @@ class Queued:
         self.number = 0
         self.remote = prepared.remote
         self.started = False
-        self.items_shown = False
+        self.items_shown = 0
         self.board_result: dict[str, Any] | None = None
         self._local: dict[str, Any] | None = None
-        self._items: dict[int, dict[str, Any]] = {}
+        self._settled: list[dict[str, Any]] = []
 
     @property
     def ready(self) -> bool:
@@ -38,9 +38,21 @@ class Queued:
             self._local = local_result(self.context, self.prepared)
         return self._local
 
-    def item_result(self, number: int, result: dict[str, Any]) -> None:
-        """One item's result came in."""
-        self._items[number] = result
+    def item_result(self, result: dict[str, Any]) -> None:
+        """The next item's result came in; items around it that need no board are settled with it."""
+        steps = self.prepared.steps
+        answered = False
+        while len(self._settled) < len(steps):
+            step = steps[len(self._settled)]
+            if step.args is not None and answered:
+                break
+            one = result if step.args is not None else step.result or {}
+            answered = answered or step.args is not None
+            self._settled.append(of_item(step, self._judged(step, dict(one))))
+
+    def items_so_far(self) -> list[dict[str, Any]]:
+        """The results of the items that are done, from the first on, those known beforehand among them."""
+        return self._settled
 
     def final_result(self) -> dict[str, Any]:
         """The whole result, with the verdicts of changed_when and failed_when."""
@@ -49,23 +61,8 @@ class Queued:
         board = self.board_result or {}
         if not self.prepared.looped:
             return combine(self.prepared, [self._judged(self.prepared.steps[0], board)])
-        if board.get("failed") and not self._items and "results" not in board:
-            return board
-        answers = iter(self._answers(board))
-        results = []
-        for step in self.prepared.steps:
-            one = dict(step.result or {}) if step.args is None else next(answers, None)
-            if one is None:
-                break
-            results.append(of_item(step, self._judged(step, one)))
-        return combine(self.prepared, results)
-
-    def _answers(self, board: dict[str, Any]) -> list[dict[str, Any]]:
-        """Item results in order, from the final result or, where it has none, from the items' own events."""
-        results = board.get("results")
-        if isinstance(results, list):
-            return [dict(one) for one in results]
-        return [self._items[number] for number in sorted(self._items)]
+        # Without an answer for every item the board could not even begin: its own result says why.
+        return combine(self.prepared, self._settled) if len(self._settled) == len(self.prepared.steps) else board
 
     def _judged(self, step: Step, result: dict[str, Any]) -> dict[str, Any]:
         return judge(self.context, self.prepared, step, result)
