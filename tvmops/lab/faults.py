@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from tvmops.errors import LabError
 from tvmops.lab.board import Machine, loops
+from tvmops.lab.checks import default_deadline
 from tvmops.lab.notes import active, note
 from tvmops.lab.tools import require, run
 
@@ -54,7 +55,7 @@ def apply(lab: Lab, machine: Machine, kind: str, args: list[str]) -> str:
         sentence = fault.cause(Case(lab, machine, args))
         note(machine.folder, kind, args)
     if kind in ("clear", "poweron"):
-        machine.wait_for_login(lab.ssh_config, 300.0 if machine.board.arch != "amd64" else 90.0)
+        machine.wait_for_login(lab.ssh_config, default_deadline(1, machine.board.arch))
     return f"{machine.board.name}: {sentence}"
 
 

@@ -6,8 +6,10 @@ import re
 import shlex
 import shutil
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
@@ -129,9 +131,11 @@ class Lab:
         require_root()
         require(TOOLS)
         began = time.monotonic()
+        telling = threading.Lock()
 
         def tell(kind: EventKind, text: str, board: str | None = None) -> None:
-            on_progress(LabEvent(kind, board, text, time.monotonic() - began))
+            with telling:
+                on_progress(LabEvent(kind, board, text, time.monotonic() - began))
 
         prefix = prefix or images.architecture(arch).prefix
         names = [f"{prefix}{n}" for n in range(1, boards + 1)] if isinstance(boards, int) else list(boards)
@@ -147,14 +151,18 @@ class Lab:
             self._layers(arch)
             existing = self.machines()
             described = describe(self.id, self.folder / "boards", self.network, existing, wanted)
-            if cache and not self.cache.running():
-                tell("cache", "starting the package cache")
-                self.cache.start()
             self._write_files()
-            wait = deadline or default_deadline(len(names), arch)
-            start_all(described, self.power_on, self.ssh_config, wait, tell)
-            if cache:
+            started: Future[None] | None = None
+            with ThreadPoolExecutor(max_workers=1) as aside:
+                if cache and not self.cache.running():
+                    tell("cache", "starting the package cache")
+                    started = aside.submit(self.cache.start)
+                wait = deadline or default_deadline(len(names), arch)
+                start_all(described, self.power_on, self.ssh_config, wait, tell)
+            if started is not None:
+                started.result()
                 self.cache.wait_ready()
+                self._write_files()
         return [present(machine) for machine in described]
 
     def _prepare(self, nat: bool) -> None:

@@ -143,7 +143,7 @@ class Network:
         IP_FORWARD.write_text("1")
         net = f"10.213.{self.claim()}.0/24"
         rule = f'ip saddr {net} oifname != "{self.bridge}" masquerade'
-        chain = f"chain post {{ type nat hook postrouting priority 100; {rule}; }}"
+        chain = f"chain post {{ type nat hook postrouting priority 100; {rule}; }};"
         table = f"table ip {self._table}"
         run(["nft", "-f", "-"], stdin=f"{table}\ndelete {table}\n{table} {{ {chain} }}\n")
 

@@ -97,7 +97,8 @@ def start_all(
             tell("ready", f"ready at {machine.board.address}", name)
         except LabError as error:
             failures.append(error)
-            tell("failed", error.message.partition("\n")[0], name)
+            if not stop.is_set():
+                tell("failed", error.message.partition("\n")[0], name)
 
     with ThreadPoolExecutor(max_workers=STARTS_AT_ONCE) as pool:
         try:
