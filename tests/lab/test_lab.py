@@ -142,6 +142,18 @@ def test_two_labs_do_not_meet(lab: Lab, other_lab: Lab) -> None:
     assert shell(lab, "b1", "hostname") == "b1"
 
 
+def test_nat_is_a_way_out_until_the_lab_goes_down(lab: Lab, other_lab: Lab) -> None:
+    forwarding = Path("/proc/sys/net/ipv4/ip_forward")
+    before = forwarding.read_text()
+    inside = other_lab.up(1, plain=True, cache=False, nat=True)[0]
+    outside = next(board for board in lab.boards() if board.name == "b2")
+    reach = f"import socket; print(socket.create_connection(('{outside.address}', 22), 5).recv(4).decode())"
+    assert shell(other_lab, inside, f'python3 -c "{reach}"') == "SSH-"
+    other_lab.down()
+    assert other_lab.leftovers() == []
+    assert forwarding.read_text() == before
+
+
 @pytest.mark.parametrize("seconds", [0.15, 0.5, 0.9, 1.4])
 def test_kill_9_of_up_leaves_nothing_that_down_does_not_find(other_lab: Lab, seconds: float) -> None:
     process = subprocess.Popen([sys.executable, "-c", UP, other_lab.id, "cache" if seconds > 0.5 else ""])
