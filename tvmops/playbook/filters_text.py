@@ -8,6 +8,7 @@ import math
 import re
 import shlex
 import time
+import urllib.parse
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -16,6 +17,8 @@ import jinja2
 
 # The namespace that Ansible's to_uuid uses, so that the same text gives the same identifier.
 UUID_NAMESPACE = uuid.UUID("361E6D51-FAEC-444A-9079-341386DA8E2E")
+
+URL_PARTS = ("fragment", "hostname", "netloc", "password", "path", "port", "query", "scheme", "username")
 
 
 def _flags(ignorecase: bool, multiline: bool) -> int:
@@ -167,7 +170,19 @@ def comment(text: str, style: str = "plain", decoration: str | None = None) -> s
     return "\n".join(block)
 
 
+def urlsplit(value: Any, query: str = "") -> Any:
+    """The parts of a URL as a dict, or the one named `query` (Ansible's names: hostname, path, port, scheme, ...)."""
+    parts = urllib.parse.urlsplit(str(value))
+    known = {name: getattr(parts, name) for name in URL_PARTS}
+    if not query:
+        return known
+    if query not in known:
+        raise jinja2.TemplateRuntimeError(f"urlsplit: '{query}' is not a part of a URL; known: {', '.join(URL_PARTS)}")
+    return known[query]
+
+
 FILTERS: dict[str, Callable[..., Any]] = {
+    "urlsplit": urlsplit,
     "regex_replace": regex_replace,
     "regex_search": regex_search,
     "regex_findall": regex_findall,

@@ -45,6 +45,14 @@ def in_reading_order(errors: Sequence[ConfigError]) -> list[ConfigError]:
     return [error for _, error in sorted(places.values(), key=lambda pair: pair[0])]
 
 
+def near(path: Path) -> Path:
+    """The path from the working directory when it lies below, for shorter messages."""
+    try:
+        return path.relative_to(Path.cwd())
+    except ValueError:
+        return path
+
+
 class Loader:
     """Reads files once and collects complaints. Kept by the plays it made, for includes that are known only later."""
 
@@ -123,7 +131,7 @@ class Loader:
             when=outer.when + (fields.conditions("when") or ()),
             vars=outer.vars + ((own,) if own.values else ()),
         )
-        return self.playbook(path.parent / name, basedir, inner, item.at(key))
+        return self.playbook(near(path.parent / name), basedir, inner, item.at(key))
 
     def _refuse_unknown(self, item: Map, known: frozenset[str], kind: str) -> None:
         for key in item:
@@ -207,7 +215,7 @@ class Loader:
     def variables_file(self, name: str, folder: Path, at: Position) -> Written:
         """The variables of a file; faults are noted."""
         given = Path(name).expanduser()
-        path = next((one for one in (folder / "vars" / given, folder / given) if one.exists()), folder / given)
+        path = near(next((one for one in (folder / "vars" / given, folder / given) if one.exists()), folder / given))
         data = self.read(path, at)
         if data is None:
             return Written({})
@@ -218,7 +226,7 @@ class Loader:
 
     def task_file(self, name: str, folder: Path, inherited: Inherited, at: Position) -> tuple[Task, ...]:
         """The tasks of a file named in `folder`."""
-        path = folder / Path(name).expanduser()
+        path = near(folder / Path(name).expanduser())
         if not self._enter(path, at):
             return ()
         data = self.read(path, at)
