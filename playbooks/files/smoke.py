@@ -12,6 +12,7 @@ import platform
 import sys
 import time
 
+TEMPERATURE = 2.0
 DEVICES = ("cpu", "cuda", "opencl", "vulkan", "metal")
 
 
@@ -49,11 +50,11 @@ def _problem(tvm, numpy, fields, release):
         return "the release says TVM %s, but it is %s" % (fields.get("tvm"), tvm.__version__)
     if not tvm.cpu(0).exist:
         return "the runtime finds no CPU device"
-    logits = numpy.array([[[1.0, 2.0, 3.0, 4.0]]], dtype="float32")
-    temperature = numpy.array([2.0], dtype="float32")
-    softmax = tvm.get_global_func("vm.builtin.apply_softmax_with_temperature")
-    answer = softmax(tvm.runtime.tensor(logits), tvm.runtime.tensor(temperature)).numpy().ravel()
-    powers = [math.exp(value / 2.0) for value in (1.0, 2.0, 3.0, 4.0)]
+    values = (1.0, 2.0, 3.0, 4.0)
+    tensor = tvm.runtime.tensor(numpy.array([values], dtype="float32"))
+    tvm.get_global_func("vm.builtin.apply_softmax_with_temperature")(tensor, TEMPERATURE)  # in place
+    answer = tensor.numpy().ravel()
+    powers = [math.exp(value / TEMPERATURE) for value in values]
     wanted = [power / sum(powers) for power in powers]
     if any(abs(got - right) > 1e-5 for got, right in zip(answer, wanted)):
         return "the runtime computes wrongly: softmax gave %s, not %s" % (answer.tolist(), wanted)

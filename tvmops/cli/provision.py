@@ -149,7 +149,9 @@ def provision(  # noqa: PLR0917
 ) -> None:
     """Make boards right: run playbooks/provision.yml on them. A second run changes nothing."""
     given = dict(locals())
-    run(find_project_file(PROVISION), given)
+    from tvmops.cli.stack import provision_variables
+
+    run(find_project_file(PROVISION), given, provision_variables)
 
 
 @command(
