@@ -125,6 +125,8 @@ def _checked(key, value, option, templated, problems):
 def _converted(value, option, templated):
     kind = option.get("type", "str")
     choices = option.get("choices")
+    if value in option.get("words", ()):
+        return value
     if choices and isinstance(value, bool) and kind == "str":
         # YAML reads the choices yes and no as booleans.
         words = [one for one in choices if one in (TRUE_WORDS if value else FALSE_WORDS)]

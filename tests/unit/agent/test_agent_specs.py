@@ -25,7 +25,7 @@ def test_every_module_keeps_the_contract(name: str) -> None:
     assert module.__doc__.startswith((f"{name.rstrip('_')}: ", f"{name.rstrip('_')}, "))
     for option in module.SPEC.values():
         assert option["type"] in CONVERTERS
-        assert set(option) <= {"type", "required", "default", "choices", "aliases", "elements"}
+        assert set(option) <= {"type", "required", "default", "choices", "aliases", "words", "elements"}
         default = option.get("default")
         assert default is None or "choices" not in option or default in option["choices"]
     known = {*module.SPEC, "_raw_params", "_blob"}

@@ -4,6 +4,7 @@ import json
 import os
 import shlex
 import shutil
+import stat
 
 from .. import attributes, diff
 from ..context import ModuleError
@@ -19,6 +20,7 @@ SPEC = dict(
     follow={"type": "bool", "default": False},
     remote_src={"type": "bool", "default": False},
     validate={"type": "str"},
+    mode={"type": "mode", "words": ("preserve",)},
 )
 RULES = {"required_one_of": [["content", "src"]], "mutually_exclusive": [["content", "src"]]}
 EXAMPLE = {"dest": "/etc/motd", "content": "This board is managed by tvmops.\n", "mode": "0644"}
@@ -27,6 +29,8 @@ EXAMPLE = {"dest": "/etc/motd", "content": "This board is managed by tvmops.\n",
 def inspect(ctx, args):
     """The file as it is, and as it should be."""
     source = _Source(ctx, args)
+    if args.get("mode") == "preserve":
+        args = dict(args, mode=source.mode())
     dest = destination(args)
     at = kind(dest)
     if at == "directory":
@@ -115,6 +119,12 @@ class _Source:
             self._set_path(args["src"])
         else:
             raise ModuleError("the controller did not send the content of %s" % args["src"])
+
+    def mode(self):
+        """The mode of a file on the board; the controller fills in those of its own files."""
+        if self._path is None:
+            raise ModuleError("mode: preserve needs a src")
+        return "%04o" % stat.S_IMODE(os.stat(self._path).st_mode)
 
     def for_diff(self):
         """The content to show, fetched only when it is short enough to be shown."""
