@@ -141,7 +141,9 @@ class _Steps:
         if verb in ("start", "restart") and self.status.get("Type") in ("simple", "exec", "idle"):
             time.sleep(SETTLE)
         self.status = self.outcome["status"] = self.manager.show(self.name)
-        dying = self.status["ActiveState"] == "failed" or self.status.get("SubState") == "auto-restart"
+        # systemd starts to count restarts anew with a start that was asked for.
+        restarted = self.status.get("NRestarts", "0") not in ("", "0")
+        dying = restarted or self.status["ActiveState"] == "failed" or self.status.get("SubState") == "auto-restart"
         if verb != "stop" and dying:
             raise ModuleError(
                 "%s started but ended at once (%s, status %s)%s"

@@ -1,0 +1,268 @@
+"""The modules that change a whole machine, on a real one: apt, user, group, systemd_service, service, pip, setup."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pytest
+
+from tvmops.connection import Become, connect
+from tvmops.connection.session import AgentSession
+from tvmops.inventory import load_inventory
+from tvmops.lab import Lab
+from tvmops.paths import lab_dir
+
+Task = tuple[str, dict[str, Any]]
+Result = dict[str, Any]
+HOLD = "import fcntl,time; f=open('/var/lib/dpkg/lock-frontend','r+'); fcntl.lockf(f,fcntl.LOCK_EX); time.sleep({})"
+HANG = "import socket,time; s=socket.create_server(('127.0.0.1',8099)); c=[]\nwhile True: c.append(s.accept())"
+UNIT = "[Service]\n{}\n[Install]\nWantedBy=multi-user.target\n"
+# A package whose script after unpacking does what /opt/script says.
+PACKAGE = """set -e
+mkdir -p /opt/{name}/DEBIAN
+cd /opt/{name}/DEBIAN
+printf 'Package: {name}\\nVersion: 1.0\\nArchitecture: all\\nMaintainer: x <x@y>\\nDescription: x\\n' > control
+printf '#!/bin/sh\\n{script}\\n' > /opt/{name}/DEBIAN/postinst
+chmod 755 /opt/{name}/DEBIAN/postinst
+dpkg-deb -b /opt/{name} /opt/{name}.deb
+"""
+
+
+class Machine:
+    """A board with a root agent on it."""
+
+    def __init__(self, session: AgentSession, mirror: str, index: str) -> None:
+        self.session = session
+        self.mirror = mirror
+        self.index = index
+        self.events: list[dict[str, Any]] = []
+
+    def session_batch(self, tasks: Sequence[Task], check: bool = False) -> list[Result]:
+        """Run tasks; the results of those that ran."""
+        self.events = []
+        numbered = [{"id": number, "module": name, "args": args} for number, (name, args) in enumerate(tasks, 1)]
+        batch = {"id": 1, "check": check, "diff": True, "tasks": numbered}
+        self.session.run_batch(batch, lambda _: b"", self.events.append)
+        return [event["result"] for event in self.events if event["ev"] == "done"]
+
+    def task(self, name: str, args: dict[str, Any], check: bool = False) -> Result:
+        return self.session_batch([(name, args)], check)[0]
+
+    def changed(self, name: str, args: dict[str, Any], check: bool = False) -> bool:
+        result = self.task(name, args, check)
+        assert not result["failed"], f"{result['msg']} {result}"[:2000]
+        return bool(result["changed"])
+
+    def failure(self, name: str, args: dict[str, Any]) -> str:
+        result = self.task(name, args)
+        assert result["failed"], result
+        return str(result["msg"])
+
+    def write(self, path: str, content: str) -> None:
+        assert not self.task("copy", {"dest": path, "content": content})["failed"]
+
+    def shell(self, script: str) -> str:
+        result = self.task("shell", {"cmd": script})
+        assert not result["failed"], f"{result['msg']} {result}"[:2000]
+        return str(result["stdout"])
+
+    def background(self, unit: str, python: str) -> None:
+        self.write(f"/opt/{unit}.py", python)
+        self.shell(f"systemd-run --unit={unit} python3 /opt/{unit}.py")
+        time.sleep(1)
+
+
+@pytest.fixture(scope="module")
+def machine(lab: Lab) -> Iterator[Machine]:
+    """A board of this module's own, its apt set to the lab's mirror."""
+    lab.up(["m1"])
+    host = load_inventory([lab_dir() / lab.id / "inventory.yml"]).hosts["m1"]
+    connection = connect(host)
+    with AgentSession(connection, become=Become()) as session:
+        machine = Machine(session, host.vars["apt_mirror"], host.vars["pip_index"])
+        security = host.vars["apt_security_mirror"]
+        sources = f"deb {machine.mirror} bookworm main\ndeb {security} bookworm-security main\n"
+        machine.write("/etc/apt/sources.list", sources)
+        assert machine.changed("apt", {"update_cache": True})
+        yield machine
+    connection.close()
+
+
+def test_install_and_remove(machine: Machine) -> None:
+    hello = {"name": ["hello", "bash"]}
+    assert machine.changed("apt", hello, check=True)
+    assert "absent" in machine.shell("command -v hello || echo absent")
+    result = machine.task("apt", hello)
+    assert result["changed"]
+    assert result["diff"][0]["after"].startswith("hello 2")
+    assert any(event["ev"] == "progress" for event in machine.events)
+    started = time.monotonic()
+    again = machine.task("apt", {**hello, "update_cache": True, "cache_valid_time": 3600})
+    assert not again["changed"]
+    assert not again["cache_updated"]
+    assert time.monotonic() - started < 2
+    assert not machine.changed("apt", {"name": "hello", "state": "latest"})
+    assert not machine.changed("apt", {"name": "hello=2.*"})
+    assert not machine.changed("package", {"name": "hello", "state": "present"})
+    assert machine.changed("apt", {"name": "hello", "state": "absent"}, check=True)
+    assert machine.changed("apt", {"name": "hello", "state": "absent", "purge": True})
+    assert not machine.changed("apt", {"name": "hello", "state": "absent", "purge": True})
+
+
+def test_an_update_without_news_changes_nothing(machine: Machine) -> None:
+    assert not machine.changed("apt", {"update_cache": True})
+
+
+def test_a_virtual_package_is_there_when_its_provider_is(machine: Machine) -> None:
+    assert not machine.changed("apt", {"name": "awk"})
+    assert "choose one of" in machine.failure("apt", {"name": "mail-transport-agent"})
+
+
+def test_what_the_mirror_does_not_have(machine: Machine) -> None:
+    message = machine.failure("apt", {"name": ["tvmops-nosuch", "bash"]})
+    assert "tvmops-nosuch" in message
+    assert machine.mirror in message
+    # apt-get would take this for a regular expression and install thousands of packages.
+    assert "no package c.w" in machine.failure("apt", {"name": "c.w"})
+    assert "no version 99" in machine.failure("apt", {"name": "bash=99"})
+    assert "bash>=99 is at" in machine.failure("apt", {"name": "bash>=99"})
+
+
+def test_a_held_lock_is_waited_for_and_its_holder_named(machine: Machine) -> None:
+    machine.background("holder", HOLD.format(6))
+    message = machine.failure("apt", {"name": "hello", "lock_timeout": 1})
+    assert "/var/lib/dpkg/lock-frontend" in message
+    assert "python3 /opt/holder.py" in message
+    assert machine.changed("apt", {"name": "hello", "lock_timeout": 60})
+    assert machine.changed("apt", {"name": "hello", "state": "absent"})
+
+
+def test_an_interrupted_dpkg_is_finished_first(machine: Machine) -> None:
+    machine.shell(PACKAGE.format(name="slow", script="[ -e /opt/fast ] || sleep 100"))
+    machine.shell("systemd-run --unit=cut apt-get -y install /opt/slow.deb")
+    limit = time.monotonic() + 60
+    while "iF" not in machine.shell("dpkg-query -W -f '${db:Status-Abbrev}' slow 2>/dev/null || true"):
+        assert time.monotonic() < limit
+        time.sleep(0.2)
+    machine.shell("systemctl kill -s KILL cut; touch /opt/fast")
+    assert machine.changed("apt", {"name": "slow"}) is False
+    assert "ii" in machine.shell("dpkg-query -W -f '${db:Status-Abbrev}' slow")
+    assert machine.changed("apt", {"name": "hello"})
+    assert machine.changed("apt", {"name": ["slow", "hello"], "state": "absent"})
+
+
+def test_a_package_whose_script_fails(machine: Machine) -> None:
+    machine.shell(PACKAGE.format(name="bad", script="echo my postinst says no; exit 3"))
+    message = machine.failure("apt", {"deb": "/opt/bad.deb"})
+    assert "could not set up bad" in message
+    assert "my postinst says no" in message
+    assert machine.changed("apt", {"name": "bad", "state": "absent", "purge": True})
+
+
+def test_a_mirror_that_hangs_is_named_within_its_deadline(machine: Machine) -> None:
+    machine.background("hang", HANG)
+    machine.write("/etc/apt/sources.list.d/dead.list", "deb http://127.0.0.1:8099/debian bookworm main\n")
+    started = time.monotonic()
+    message = machine.failure("apt", {"update_cache": True})
+    assert time.monotonic() - started < 120
+    assert "http://127.0.0.1:8099/debian bookworm" in message
+    assert "bookworm-security" not in message
+    machine.shell("systemctl stop hang; rm /etc/apt/sources.list.d/dead.list")
+    assert not machine.task("apt", {"update_cache": True})["failed"]
+
+
+def test_users_and_groups(machine: Machine) -> None:
+    group = {"name": "tvmtest", "system": True}
+    user = {
+        "name": "tvmtest",
+        "group": "tvmtest",
+        "groups": ["video", "dialout"],
+        "system": True,
+        "home": "/var/lib/deep/tvmtest",
+        "shell": "/usr/sbin/nologin",
+        "comment": "runs tests",
+        "password": "$6$salt$hash",
+    }
+    both: list[Task] = [("group", group), ("user", user)]
+    assert [result["changed"] for result in machine.session_batch(both, check=True)] == [True, True]
+    results = machine.session_batch(both)
+    assert [result["changed"] for result in results] == [True, True], results
+    assert "$6$" not in str(machine.events)
+    assert [result["changed"] for result in machine.session_batch(both)] == [False, False]
+    assert "tvmtest dialout video" in machine.shell("id -Gn tvmtest")
+    assert machine.shell("stat -c %U /var/lib/deep/tvmtest; getent shadow tvmtest").split()[0] == "tvmtest"
+    assert "$6$salt$hash" in machine.shell("getent shadow tvmtest")
+    assert machine.changed("user", {"name": "tvmtest", "groups": "audio", "append": True})
+    assert not machine.changed("user", {"name": "tvmtest", "groups": ["video"], "append": True})
+    assert machine.changed("user", {"name": "tvmtest", "groups": ["video"]})
+    assert machine.changed("user", {"name": "tvmtest", "home": "/home/elsewhere", "move_home": True})
+    assert machine.shell("ls -d /home/elsewhere /var/lib/deep/tvmtest 2>/dev/null || true") == "/home/elsewhere"
+    assert "no group tvmops-nosuch" in machine.failure("user", {"name": "tvmtest", "groups": ["tvmops-nosuch"]})
+    assert machine.changed("user", {"name": "tvmtest", "state": "absent", "remove": True})
+    assert not machine.changed("user", {"name": "tvmtest", "state": "absent"})
+    assert not machine.changed("group", {"name": "tvmtest", "state": "absent"})
+
+
+def test_services(machine: Machine) -> None:
+    good = {"name": "good", "state": "started", "enabled": True, "daemon_reload": True}
+    assert machine.changed("systemd_service", good, check=True)
+    machine.write("/etc/systemd/system/good.service", UNIT.format("ExecStart=/bin/sleep 1000"))
+    assert machine.changed("systemd_service", good)
+    assert machine.shell("systemctl is-active good; systemctl is-enabled good").split() == ["active", "enabled"]
+    assert not machine.changed("systemd", good)
+    assert not machine.changed("service", {"name": "good", "state": "started", "enabled": True})
+    before = machine.shell("systemctl show -p MainPID good")
+    assert machine.changed("systemd_service", {"name": "good.service", "state": "restarted"})
+    assert machine.shell("systemctl show -p MainPID good") != before
+    assert machine.changed("service", {"name": "good", "state": "stopped", "enabled": False})
+    assert not machine.changed("service", {"name": "good", "state": "stopped", "enabled": False})
+    assert "no unit tvmops-nosuch" in machine.failure("service", {"name": "tvmops-nosuch", "state": "started"})
+
+
+@pytest.mark.parametrize("kind", ["Type=oneshot", "Type=simple\nRestart=always"])
+def test_a_start_that_fails_shows_the_journal(machine: Machine, kind: str) -> None:
+    machine.write(
+        "/etc/systemd/system/bad.service", UNIT.format(kind + "\nExecStart=/bin/sh -c 'echo because; exit 3'")
+    )
+    args = {"name": "bad", "state": "started", "daemon_reload": True}
+    assert "because" in machine.failure("systemd_service", args)
+    machine.shell("systemctl stop bad; systemctl reset-failed bad || true")
+
+
+def test_masking(machine: Machine) -> None:
+    machine.shell(
+        "mkdir -p /run/systemd/system; printf '[Service]\\nExecStart=/bin/true\\n' > /run/systemd/system/masky.service"
+    )
+    assert machine.changed("systemd_service", {"name": "masky", "masked": True, "daemon_reload": True})
+    assert not machine.changed("systemd_service", {"name": "masky", "masked": True})
+    assert "is masked" in machine.failure("systemd_service", {"name": "masky", "state": "started"})
+    assert machine.changed("systemd_service", {"name": "masky", "masked": False})
+
+
+def test_pip_in_a_virtual_environment(machine: Machine) -> None:
+    assert "install python3-pip" in machine.failure("pip", {"name": "six"})
+    assert machine.changed("apt", {"name": ["python3-venv", "python3-pip"], "install_recommends": False})
+    assert "PEP 668" in machine.failure("pip", {"name": "six"})
+    gateway = machine.index.split("/")[2].split(":")[0]
+    args = {
+        "name": "six",
+        "virtualenv": "/opt/venv",
+        "virtualenv_command": "python3 -m venv",
+        "extra_args": f"--index-url {machine.index} --trusted-host {gateway}",
+    }
+    assert machine.changed("pip", args, check=True)
+    assert machine.changed("pip", args)
+    assert not machine.changed("pip", args)
+    assert machine.shell("/opt/venv/bin/python -c 'import six; print(six.__name__)'") == "six"
+
+
+def test_facts_of_a_board(machine: Machine) -> None:
+    facts = machine.task("setup", {})["ansible_facts"]
+    assert facts["ansible_service_mgr"] == "systemd"
+    assert facts["ansible_distribution_release"] == "bookworm"
+    assert facts["ansible_virtualization_role"] == "guest"
+    assert facts["ansible_default_ipv4"] == {} or facts["ansible_default_ipv4"]["interface"] == "eth0"
+    assert facts["ansible_all_ipv4_addresses"]
+    assert "tvmops_fact_errors" not in facts
