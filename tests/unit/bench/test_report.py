@@ -191,7 +191,7 @@ def test_a_sweep_without_results_still_has_a_report(store: Store) -> None:
     sweep = store.start_sweep("empty", "x.yml", DEFINITION, 3)
     store.finish_sweep(sweep, "interrupted", 0.5)
     picture = take_picture(store, find_sweep(store, "empty"))
-    assert "This run of the sweep is interrupted" in read(html_page(picture, "x")).text
+    assert "This sweep was interrupted" in read(html_page(picture, "x")).text
 
 
 def test_sweeps_are_found_by_name_number_or_as_the_latest(store: Store) -> None:

@@ -21,6 +21,12 @@ class Table:
     numeric: Sequence[bool]
 
 
+UNFINISHED = {
+    "failed": "Some jobs of this sweep failed: their numbers are missing.",
+    "interrupted": "This sweep was interrupted: some numbers are missing.",
+    "running": "This sweep has not ended: some numbers are missing.",
+}
+
 FACT_ROWS = (
     ("Model", ("tvmops_device_tree_model", "ansible_product_name")),
     ("Processor", ("tvmops_cpu", "ansible_processor")),
@@ -151,13 +157,13 @@ def caveats(picture: Picture) -> list[str]:
     """What a reader must not conclude."""
     found = []
     if picture.shared_hosts:
-        names = ", ".join(picture.shared_hosts)
+        names = ", ".join(sorted(picture.shared_hosts))
         found.append(
             f"The processor of {names} is that of the machine that ran the sweep (virtual boards, or that machine "
             "itself). The numbers compare two runtimes on the same host; they say nothing about any real board."
         )
-    if picture.sweep.status != "done":
-        found.append(f"This run of the sweep is {picture.sweep.status}; some numbers are missing.")
+    if picture.sweep.status in UNFINISHED:
+        found.append(UNFINISHED[picture.sweep.status])
     for row in picture.rows:
         found += [f"{row.workload} on {row.host}: {note}" for note in row.notes]
     return _merged(found)

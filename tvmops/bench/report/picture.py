@@ -132,6 +132,8 @@ def take_picture(store: Store, sweep: SweepRow) -> Picture:
     found = store.jobs(sweep.id)
     picture = Picture(sweep)
     picture.compiles = _newest([_timing(job, origin) for job, origin, _ in found if job.kind == COMPILE])
+    order = [str(workload["name"]) for workload in sweep.definition["workloads"]]
+    picture.compiles.sort(key=lambda timing: (order.index(timing.job.workload), compile_target(timing)))
     picture.failures = [job for job, _, _ in found if not job.ok]
     picture.rows = _rows(sweep, picture.compiles, [(job, origin) for job, origin, _ in found])
     for job, origin, _ in found:
