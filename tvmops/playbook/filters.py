@@ -81,10 +81,6 @@ def extract(environment: jinja2.Environment, key: Any, container: Any, morekeys:
     return container
 
 
-def _round(value: float, precision: int = 0, method: str = "common") -> float:
-    return jinja2.filters.do_round(value, precision, method)  # type: ignore[arg-type]
-
-
 _JINJA_LISTS = ("map", "select", "reject", "selectattr", "rejectattr", "batch", "slice", "items")
 
 FILTERS: dict[str, Callable[..., Any]] = {

@@ -148,13 +148,13 @@ def human_to_bytes(value: Any, default_unit: str = "", isbits: bool = False) -> 
 
 
 def human_readable(value: float, isbits: bool = False, unit: str | None = None) -> str:
-    """A number of bytes as people write it."""
-    suffix = "bits" if isbits else "Bytes"
-    for letter, size in reversed(_UNITS.items()):
-        if unit.upper() == letter + "B"[:1] if unit else value >= size:
-            amount = float(value) / size
-            return f"{amount:.2f} {letter + ('b' if isbits else 'B') if letter else suffix}"
-    return f"{float(value):.2f} {suffix}"
+    """A number of bytes as people write it, in the largest unit that fits or in `unit` ("K", "M", ...)."""
+    fitting = [letter for letter, size in _UNITS.items() if value >= size]
+    letter = unit[:1].upper() if unit else fitting[-1] if fitting else ""
+    if letter not in _UNITS:
+        raise jinja2.TemplateRuntimeError(f"human_readable: there is no unit '{unit}'")
+    suffix = (letter + ("b" if isbits else "B")) if letter else ("bits" if isbits else "Bytes")
+    return f"{float(value) / _UNITS[letter]:.2f} {suffix}"
 
 
 def comment(text: str, style: str = "plain", decoration: str | None = None) -> str:
