@@ -232,7 +232,7 @@ class JobRunner:
         self._emit({"event": "job_start", **describe(job)})
 
     def _phase(self, job: Job, event: dict[str, Any]) -> None:
-        if "phase" in event:
+        if event.get("state") == "start":
             self._emit({"event": "job_phase", **describe(job), "phase": event["phase"]})
 
 
