@@ -51,7 +51,9 @@ def sweep(
     options = Options(workloads=workload, repeat=repeat or None, force=force)
     try:
         with make_view(json_, sys.stdout) as view:
-            result = run_sweep(wanted, hosts, options, around=real_surroundings(wanted, hosts), store=results, emit=view.emit)
+            result = run_sweep(
+                wanted, hosts, options, around=real_surroundings(wanted, hosts), store=results, emit=view.emit
+            )
     finally:
         results.close()
     result.raise_if_bad()
