@@ -120,9 +120,14 @@ def run_logged(
         process = subprocess.Popen(
             list(argv), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", env=environment
         )
-        timer = threading.Timer(deadline, process.kill)
+        late = threading.Event()
+
+        def end() -> None:
+            late.set()
+            process.kill()
+
+        timer = threading.Timer(deadline, end)
         timer.start()
-        started = time.monotonic()
         try:
             assert process.stdout is not None
             for line in process.stdout:
@@ -138,6 +143,6 @@ def run_logged(
             process.stdout.close() if process.stdout else None
     if code != 0:
         tail = "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-12:])
-        late = f" (deadline {deadline:.0f} s)" if time.monotonic() - started >= deadline else ""
+        why = f" (deadline {deadline:.0f} s)" if late.is_set() else ""
         program = " ".join(argv[1:4])
-        raise StackError(f"{program} failed with exit code {code}{late}:\n{tail}", f"the whole output is in {log}")
+        raise StackError(f"{program} failed with exit code {code}{why}:\n{tail}", f"the whole output is in {log}")

@@ -1,0 +1,45 @@
+"""A runtime bundle unpacked on this machine, as boards have it; shared by tests of bundles and of RPC servers."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+from tvmops.paths import project_root
+from tvmops.stack import Bundle, ensure_bundle, load_stack
+
+STACK = "relax-0.27"
+PYTHON = f"{sys.version_info[0]}.{sys.version_info[1]}"
+TOOLS = project_root() / "playbooks" / "files"
+
+
+def bundle(part: str = "runtime") -> Bundle:
+    """The bundle of this machine's architecture and Python."""
+    return ensure_bundle(load_stack(STACK), "x86_64", PYTHON, part="runtime" if part == "runtime" else "baseline")
+
+
+def unpack(made: Bundle, folder: Path) -> Path:
+    """Unpack and check it as provisioning does."""
+    folder.mkdir(parents=True)
+    with tarfile.open(made.path) as tar:
+        tar.extractall(folder, filter="fully_trusted")
+    argv = [sys.executable, TOOLS / "release.py", "finish", folder]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+def make_prefix(folder: Path) -> Path:
+    """A prefix as an unprivileged board has it: releases/<key>, current."""
+    made = bundle()
+    unpack(made, folder / "releases" / made.key)
+    (folder / "current").symlink_to(f"releases/{made.key}")
+    return folder
+
+
+def plain_python() -> str:
+    """The interpreter without this virtual environment's packages."""
+    return shutil.which(f"python{PYTHON}", path=f"{sys.base_prefix}/bin") or sys.executable
