@@ -18,6 +18,7 @@ from tvmops.rpc.handshake import handshake
 from tvmops.rpc.versions import Release, current_release
 
 ANSWER_SECONDS = 5.0  # for a server that may be alive
+AFTER_SESSION_SECONDS = 10.0
 START_SECONDS = 90.0  # importing TVM takes 10 s on a slow board
 BUSY_SECONDS = 60.0
 PAUSE_SECONDS = 0.25
@@ -71,7 +72,8 @@ class BoardServer:
         """
         problem = self._problem(ANSWER_SECONDS)
         if problem and self._waited_for_session(busy_seconds):
-            problem = self._problem(ANSWER_SECONDS)
+            # It first takes what queued up meanwhile, and a connection that found the queue full is tried again late.
+            problem = self._problem(AFTER_SESSION_SECONDS)
         if problem:
             self._on_progress(f"{self.name}: RPC server: {problem}; restarting it")
             self.restart()
