@@ -71,9 +71,11 @@ class BoardServer:
         Waits `busy_seconds` for another client's session to end. Raises RpcError, BecomeError, HostUnreachable.
         """
         problem = self._problem(ANSWER_SECONDS)
-        if problem and self._waited_for_session(busy_seconds):
-            # It first takes what queued up meanwhile, and a connection that found the queue full is tried again late.
-            problem = self._problem(AFTER_SESSION_SECONDS)
+        if problem:
+            waited = self._waited_for_session(busy_seconds)
+            # Asked twice: a session may have ended between question and look. After a session the server first takes
+            # what queued up, and a connection that found the queue full is tried again late.
+            problem = self._problem(AFTER_SESSION_SECONDS if waited else ANSWER_SECONDS)
         if problem:
             self._on_progress(f"{self.name}: RPC server: {problem}; restarting it")
             self.restart()
