@@ -7,15 +7,12 @@ import pwd
 import secrets
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "unit" / "agent"))
 from driver import Driver
 
 PYTHONS = sorted({"/usr/bin/python3", *map(str, Path("~/.pyenv/versions").expanduser().glob("3.6.*/bin/python"))})

@@ -89,7 +89,7 @@ def value(text: str, **names: Any) -> Any:
         ("{{ 'ten' | human_to_bytes }}", "cannot read 'ten'"),
         ("{{ '1' is version('2', '~') }}", "operator is none of"),
         ("{{ 'x' is changed }}", "'is changed' wants a task's registered result, not str"),
-        ("{{ lookup('file', '/nonexistent') }}", "cannot find '/nonexistent'"),
+        ("{{ lookup('file', '/proc/no-such-file') }}", "cannot find '/proc/no-such-file'"),
         ("{{ lookup(name, 'x') }}", "there is no lookup 'pipe'"),
         ("{{ 'x' | regex_replace('(', '') }}", "unterminated subpattern"),
     ],

@@ -8,8 +8,8 @@ import pwd
 from pathlib import Path
 
 import pytest
+from playbook_runs import RunPlaybook
 
-from tests.unit.playbook.conftest import RunPlaybook
 from tvmops.errors import ConfigError, ConfigErrors
 
 TWO_HOSTS = "all: {hosts: {h1: {mine: one}, h2: {mine: two}}, vars: {ansible_connection: local}}\n"
