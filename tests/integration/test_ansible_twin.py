@@ -10,32 +10,20 @@ import sys
 from pathlib import Path
 
 import pytest
+from peers import ansible_program
 
 from tvmops.fleet.recap import COUNTS, counts
 from tvmops.fleet.run import run_playbook
 from tvmops.inventory import load_inventory
-from tvmops.paths import cache_dir
 from tvmops.playbook.state import RunOptions
 
 HERE = Path(__file__).parent / "twin"
-ANSIBLE = "ansible-core==2.19.*"
 
 
 @pytest.fixture(scope="session")
-def ansible_playbook(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The real program in an environment of its own, made once and kept in the cache."""
-    import fcntl
-
-    home = cache_dir() / "peers" / "ansible-core-2.19"
-    program = home / "bin" / "ansible-playbook"
-    home.parent.mkdir(parents=True, exist_ok=True)
-    with (home.parent / "ansible-core.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (home / "complete").exists():
-            subprocess.run([sys.executable, "-m", "venv", "--clear", str(home)], check=True)
-            subprocess.run([str(home / "bin" / "pip"), "install", "-q", ANSIBLE], check=True)
-            (home / "complete").touch()
-    return program
+def ansible_playbook() -> Path:
+    """The real program."""
+    return ansible_program()
 
 
 def tree(root: Path) -> dict[str, object]:

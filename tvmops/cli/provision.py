@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tvmops.playbook.state import RunOptions
 
 PROVISION = "playbooks/provision.yml"
+RESTORE = "playbooks/mirrors-restore.yml"
 # What a hook gives: variables for each host, by the host's name.
 HostVariables = Callable[["Inventory", Sequence["Host"], "RunOptions"], Mapping[str, Mapping[str, Any]]]
 
@@ -43,6 +44,7 @@ HELP = {
     "list-hosts": "only say which hosts it would run on",
     "quiet": "show failures and the recap only",
 }
+RESTORE_HELP = "only give back the package sources as they were before the first provision"
 
 
 class AnsibleFlags(Task):  # type: ignore[type-arg]
@@ -130,7 +132,7 @@ def show(prepared: PlaybookRun, given: dict[str, Any]) -> Recap:
     return recap
 
 
-@command(klass=AnsibleFlags, auto_shortflags=False, iterable=["extra_vars"], help=HELP)
+@command(klass=AnsibleFlags, auto_shortflags=False, iterable=["extra_vars"], help={**HELP, "restore": RESTORE_HELP})
 def provision(  # noqa: PLR0917
     ctx: Any,
     host: str = "",
@@ -146,12 +148,16 @@ def provision(  # noqa: PLR0917
     json_: bool = False,
     list_hosts: bool = False,
     quiet: bool = False,
+    restore: bool = False,
 ) -> None:
     """Make boards right: run playbooks/provision.yml on them. A second run changes nothing."""
     given = dict(locals())
+    if restore:
+        run(find_project_file(RESTORE), given)
+        return
     from tvmops.cli.stack import provision_variables
 
-    run(find_project_file(PROVISION), given, provision_variables)
+    run(find_project_file(PROVISION), given, prepare=provision_variables)
 
 
 @command(

@@ -1,0 +1,130 @@
+"""The whole way by the command line: bare boards, provisioned, measured, reported; and the same file under Ansible."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from lab_helpers import shell
+from peers import ansible_program
+
+from tvmops.lab import Lab
+from tvmops.paths import project_root
+
+pytestmark = pytest.mark.timeout(900)
+
+
+class Commands:
+    """tvmops commands that share one state folder."""
+
+    def __init__(self, lab: Lab, state: Path) -> None:
+        self.inventory = f"lab:{lab.id}"
+        self.environment = {**os.environ, "TVMOPS_STATE": str(state), "NO_COLOR": "1"}
+
+    def __call__(self, *arguments: str, rc: int = 0) -> str:
+        """The output of a command that must end with exit code `rc`."""
+        done = subprocess.run(
+            [sys.executable, "-m", "tvmops", *arguments],
+            env=self.environment,
+            cwd=project_root(),
+            capture_output=True,
+            text=True,
+            timeout=600,
+            check=False,
+        )
+        assert done.returncode == rc, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    def on(self, *arguments: str, rc: int = 0) -> str:
+        """As calling it, with the lab as inventory."""
+        return self(*arguments, "-i", self.inventory, rc=rc)
+
+
+@pytest.fixture(scope="module")
+def commands(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Commands]:
+    """Commands on two provisioned boards."""
+    commands = Commands(lab, tmp_path_factory.mktemp("state"))
+    commands.on("provision", "--host", "b1,b2")
+    yield commands
+
+
+def changes(output: str) -> dict[str, int]:
+    """The recap's number of changes by host; the recap must show no failure."""
+    rows = re.findall(r"^(\S+)\s+: ok=\d+\s+changed=(\d+)\s+unreachable=0\s+failed=0", output, re.MULTILINE)
+    return {host: int(count) for host, count in rows}
+
+
+def test_a_second_provision_changes_nothing(commands: Commands) -> None:
+    assert changes(commands.on("provision", "--host", "b1,b2")) == {"b1": 0, "b2": 0}
+    assert changes(commands.on("provision", "--host", "b1,b2", "--check")) == {"b1": 0, "b2": 0}
+
+
+def test_the_server_answers_as_an_unprivileged_user_on_loopback_only(lab: Lab, commands: Commands) -> None:
+    assert commands.on("rpc.status", "--host", "b1").split()[:2] == ["b1", "answers"]
+    owner = shell(lab, "b1", "ps -o user= -p $(systemctl show -P MainPID tvm-rpc-server)")
+    assert owner == "tvm"
+    listening = shell(lab, "b1", "ss -Hltn sport = :9090").split()
+    assert listening[3] == "127.0.0.1:9090"
+
+
+def test_ansible_playbook_finds_nothing_to_change(lab: Lab, commands: Commands, tmp_path: Path) -> None:
+    """The same file, read by Ansible itself, sees the board that tvmops made as finished."""
+    variables = tmp_path / "release.json"
+    listed = json.loads(commands("stack.bundle", "--arch", "x86_64", "--python", "3.11", "--vars"))
+    variables.write_text(json.dumps(listed))
+    done = subprocess.run(
+        [
+            str(ansible_program()),
+            "-i",
+            str(lab.inventory_path),
+            "--limit",
+            "b1",
+            "-e",
+            f"@{variables}",
+            str(project_root() / "playbooks" / "provision.yml"),
+        ],
+        env={
+            **os.environ,
+            "ANSIBLE_HOME": str(tmp_path / "ansible"),
+            "ANSIBLE_NOCOLOR": "1",
+            "ANSIBLE_PIPELINING": "1",
+        },
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert changes(done.stdout) == {"b1": 0}, done.stdout + done.stderr
+
+
+def test_a_sweep_gives_right_answers_and_is_not_run_twice(commands: Commands) -> None:
+    first = commands.on("sweep", "sweeps/smoke.yml", "--host", "b1,b2", "--workload", "ocr_cls,magika", "--repeat", "3")
+    assert "10 of 10 jobs stored" in first
+    results = json.loads(commands("results", "--json"))
+    assert {(row["workload"], row["host"]) for row in results["measurements"]} == {
+        (workload, host) for workload in ("ocr_cls", "magika") for host in ("b1", "b2")
+    }
+    for row in results["measurements"]:
+        assert row["ok"] and row["answer_ok"], row
+        assert row["ratio_to_baseline"] > 0
+        assert len(row["tvm"]["samples_s"]) == 3
+    again = commands.on("sweep", "sweeps/smoke.yml", "--host", "b1,b2", "--workload", "ocr_cls,magika", "--repeat", "3")
+    assert "nothing to do" in again
+    report = Path(commands("report").split()[0])
+    page = report.read_text()
+    assert "180 degrees" in page and "python" in page
+    assert not re.search(r"(src|href)=\"https?://", page)
+
+
+def test_package_sources_come_back_as_they_were(lab: Lab, commands: Commands) -> None:
+    assert lab.cache.variables()["apt_mirror"] in shell(lab, "b2", "cat /etc/apt/sources.list")
+    commands.on("provision", "--host", "b2", "--restore")
+    assert "deb.debian.org" in shell(lab, "b2", "cat /etc/apt/sources.list")
+    assert shell(lab, "b2", "test -e /etc/pip.conf || echo gone") == "gone"
+    assert changes(commands.on("provision", "--host", "b2"))["b2"] > 0
