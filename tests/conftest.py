@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
 
 _SKIPPED: list[str] = []
+
+# A shell starts background jobs with Ctrl-C ignored, and every program inherits that: tests of Ctrl-C want the usual.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

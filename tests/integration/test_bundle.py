@@ -28,7 +28,7 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(argv: list[str], **env: str) -> subprocess.CompletedProcess[str]:
-    clean = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", **env}
+    clean = {"PATH": os.environ["PATH"], "HOME": "/proc", **env}
     return subprocess.run(argv, capture_output=True, text=True, env=clean, timeout=120, check=False)
 
 
