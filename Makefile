@@ -4,17 +4,22 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ROOT := $(shell id -u | grep -qx 0 && echo yes)
+# It asks Python whether it has venv.
+PACKAGES := PYTHON='$(PYTHON)' tools/system-packages.sh
 
-.PHONY: demo test check unit integration lab-tests clean
+.PHONY: demo test check unit integration lab-tests packages clean
+# Suites take turns, also under make -j: they measure time.
+.NOTPARALLEL:
+# A virtual environment that could not be finished is made again.
+.DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo
-	@tools/system-packages.sh base $(if $(ROOT),lab $(if $(DEMO_ARM),arm))
+	@$(PACKAGES) base $(if $(ROOT),lab $(if $(DEMO_ARM),arm))
 	@$(BIN)/tvmops demo $(if $(DEMO_ARM),--arm)
 
 test: check unit integration lab-tests
 
 check: $(VENV)/.dev
-	@tools/system-packages.sh base lab arm test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -22,17 +27,20 @@ check: $(VENV)/.dev
 	$(BIN)/vermin -q -t=3.5- --no-tips --violations tvmops/agent
 	$(BIN)/vermin -q -t=3.8- --no-tips --violations --no-parse-comments --eval-annotations tvmops/worker
 
-unit: $(VENV)/.dev
+unit: $(VENV)/.dev packages
 	$(BIN)/pytest tests/unit -n 2 -q
 
-integration: $(VENV)/.dev
+integration: $(VENV)/.dev packages
 	$(BIN)/pytest tests/integration
 
-lab-tests: $(VENV)/.dev
+lab-tests: $(VENV)/.dev packages
 	$(BIN)/pytest tests/lab
 
+packages:
+	@$(PACKAGES) base lab arm test
+
 $(VENV)/bin/python:
-	@tools/system-packages.sh base
+	@$(PACKAGES) base
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "tvmops needs Python 3.10 or newer: make PYTHON=/path/to/python3.11 ...")'
 	$(PYTHON) -m venv $(VENV)
 

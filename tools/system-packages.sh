@@ -3,10 +3,10 @@
 # otherwise says which to install. Usage: system-packages.sh [base] [lab] [arm] [test]
 set -eu
 
-base="python3-venv g++ git openssh-client"
-lab="systemd-container iproute2 openssh-server mmdebstrap zstd nftables apt-cacher-ng e2fsprogs procps debian-archive-keyring"
+base="python3-venv g++ git openssh-client ca-certificates"
+lab="systemd-container iproute2 openssh-server mmdebstrap zstd nftables apt-cacher-ng e2fsprogs debian-archive-keyring"
 arm="qemu-user-static binfmt-support g++-aarch64-linux-gnu"
-test="sudo openssh-server zip unzip"
+test="sudo openssh-server"
 
 wanted=""
 for set in "$@"; do
@@ -24,19 +24,15 @@ if ! command -v dpkg-query >/dev/null 2>&1; then
     exit 0
 fi
 
+installed=$(dpkg-query -W -f='${db:Status-Abbrev} ${Package}\n' | sed -n 's/^ii *//p')
 missing=""
 for package in $wanted; do
-    status=$(dpkg-query -W -f='${db:Status-Abbrev}' "$package" 2>/dev/null || true)
-    case $status in
-        ii*) ;;
-        *) missing="$missing $package" ;;
-    esac
+    echo "$installed" | grep -qxF -e "$package" && continue
+    case " $missing " in *" $package "*) continue ;; esac
+    # A Python that is not Debian's brings its own venv.
+    [ "$package" = python3-venv ] && "${PYTHON:-python3}" -c 'import ensurepip, venv' 2>/dev/null && continue
+    missing="${missing:+$missing }$package"
 done
-# A Python that is not Debian's brings its own venv.
-if python3 -c 'import ensurepip, venv' 2>/dev/null; then
-    missing=$(echo " $missing " | sed 's/ python3-venv / /')
-fi
-missing=$(echo $missing)
 [ -n "$missing" ] || exit 0
 
 if [ "$(id -u)" != 0 ]; then
