@@ -12,10 +12,12 @@ from pathlib import Path
 
 import pytest
 from lab_helpers import shell
+from peers import ansible_program
 
 from tvmops.connection import Connection, connect
 from tvmops.inventory import load_inventory
 from tvmops.lab import Lab
+from tvmops.paths import project_root
 from tvmops.rpc import Answer, BoardServer, handshake
 
 BOARD = "p1"
@@ -83,17 +85,10 @@ def test_the_second_run_changes_nothing(lab: Lab, first_run: tuple[str, int], pr
 
 
 def test_ansible_finds_nothing_to_change_either(lab: Lab, provisioned: str, tmp_path: Path) -> None:
-    from tvmops.paths import cache_dir, project_root
-
-    home = cache_dir() / "peers" / "ansible-core-2.19"
-    if not (home / "complete").exists():
-        subprocess.run([sys.executable, "-m", "venv", "--clear", str(home)], check=True)
-        subprocess.run([str(home / "bin" / "pip"), "install", "-q", "ansible-core==2.19.*"], check=True)
-        (home / "complete").touch()
     variables = tmp_path / "release.json"
     argv = [sys.executable, "-m", "tvmops", "stack.bundle", "--python", "3.11", "--vars"]
     variables.write_text(subprocess.run(argv, check=True, stdout=subprocess.PIPE, text=True).stdout)
-    argv = [str(home / "bin" / "ansible-playbook"), "-i", str(lab.inventory_path), "--limit", provisioned]
+    argv = [str(ansible_program()), "-i", str(lab.inventory_path), "--limit", provisioned]
     argv += [str(project_root() / "playbooks" / "provision.yml"), "-e", f"@{variables}"]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=200, check=False)
     recap = RECAP.search(done.stdout)
