@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -43,6 +44,11 @@ def command(**options: Any) -> Callable[[Function], Any]:
         return task(guarded, **options)
 
     return wrap
+
+
+def after_dashes() -> str:
+    """What the user wrote after `--`, joined as by ssh. (Invoke hands it to commands only since its version 3.)"""
+    return " ".join(sys.argv[sys.argv.index("--") + 1 :]) if "--" in sys.argv else ""
 
 
 def inventory_source(name: str | None) -> Path:

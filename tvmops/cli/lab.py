@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from invoke.exceptions import Exit
 
-from tvmops.cli.common import command
+from tvmops.cli.common import after_dashes, command
 from tvmops.errors import LabError
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def exec_(ctx: Any, host: str, command_: str = "", user: str = "root", id: str =
     """Run a command on a board: lab.exec b1 -- systemctl status. Without one, log in."""
     from tvmops.lab import Lab
 
-    text = command_ or getattr(ctx, "remainder", "")
+    text = command_ or after_dashes()
     words = ["sh", "-c", text] if text else []
     done = subprocess.run(Lab(id).ssh_command(host, words, user), check=False)
     if done.returncode:
@@ -118,7 +118,7 @@ def fault(ctx: Any, host: str, kind: str, id: str = "lab") -> None:
         return
     name, _, given = kind.partition("=")
     args = [*re.split(r"[,\s]+", given)] if given else []
-    args += getattr(ctx, "remainder", "").split()
+    args += after_dashes().split()
     print(Lab(id).fault(host, name, *args))
 
 
