@@ -36,9 +36,7 @@ def list_(ctx: Any, inventory: str | None = None, host: str = "all", json_: bool
     for item in chosen:
         address = item.vars.get("ansible_host", item.name)
         where = "local" if item.vars.get("ansible_connection") == "local" else str(address)
-        print(
-            f"{item.name:<{width}}  {where:<16}  {item.vars.get('tvm_stack', '-')!s:<12}  {', '.join(item.groups)}"
-        )
+        print(f"{item.name:<{width}}  {where:<16}  {item.vars.get('tvm_stack', '-')!s:<12}  {', '.join(item.groups)}")
 
 
 @command(help={"inventory": INVENTORY_HELP})
