@@ -3,37 +3,52 @@
 from __future__ import annotations
 
 import importlib
+import sys
+from collections.abc import Sequence
 
 from invoke.collection import Collection
 from invoke.program import Program
 
 import tvmops
 
-# theme -> module; a theme's name is None where its commands stand at the top.
-THEMES: dict[str, str | None] = {
-    "provision": None,
-    "trust": None,
-    "facts": None,
-    "sweep": None,
-    "report": None,
-    "demo": None,
-    "inventory": "inventory",
-    "lab": "lab",
-    "stack": "stack",
-    "env": "env",
-    "rpc": "rpc",
+# Commands at the top -> the theme, a module of tvmops.cli, that has them.
+TOP: dict[str, str] = {
+    "provision": "provision",
+    "playbook": "provision",
+    "trust": "trust",
+    "facts": "facts",
+    "sweep": "sweep",
+    "report": "report",
+    "results": "report",
+    "demo": "demo",
 }
+# Themes whose commands carry the theme's name: lab.up.
+GROUPS: tuple[str, ...] = ("inventory", "lab", "stack", "env", "rpc")
+# With these, Invoke shows or completes the names of all commands.
+NEED_ALL = ("--list", "--complete")
 
 
-def build_namespace() -> Collection:
-    """All commands, gathered from the theme modules' COMMANDS lists."""
+def themes_for(words: Sequence[str]) -> list[str]:
+    """The themes whose commands a command line names; all of them when it names none.
+
+    Only these are imported, because start-up time is part of every run. A value that happens to be a command's name
+    imports a theme too many, which does no harm.
+    """
+    every = list(dict.fromkeys([*TOP.values(), *GROUPS]))
+    if any(word.startswith(NEED_ALL) for word in words):
+        return every
+    named = {TOP.get(word) or word.partition(".")[0] for word in words if word in TOP or "." in word}
+    return [theme for theme in every if theme in named] or every
+
+
+def build_namespace(words: Sequence[str] = ()) -> Collection:
+    """The commands that a command line needs, gathered from the theme modules' COMMANDS lists; without words, all."""
     root = Collection()
-    for module, name in THEMES.items():
-        commands = importlib.import_module(f"tvmops.cli.{module}").COMMANDS
-        target = root if name is None else Collection(name)
-        for item in commands:
+    for theme in themes_for(words):
+        target = Collection(theme) if theme in GROUPS else root
+        for item in importlib.import_module(f"tvmops.cli.{theme}").COMMANDS:
             target.add_task(item)
-        if name is not None:
+        if target is not root:
             root.add_collection(target)
     return root
 
@@ -42,7 +57,14 @@ class _TvmopsProgram(Program):
     """Invoke's program with this project's name in its help."""
 
     def __init__(self) -> None:
-        super().__init__(name="tvmops", binary="tvmops", namespace=build_namespace(), version=tvmops.__version__)
+        commands = build_namespace(sys.argv[1:])
+        super().__init__(name="tvmops", binary="tvmops", namespace=commands, version=tvmops.__version__)
+
+    def parse_core(self, argv: list[str] | None) -> None:
+        """As Invoke's, which also stops Python from caching byte code: without it the next start is as slow as this."""
+        before = sys.dont_write_bytecode
+        super().parse_core(argv)
+        sys.dont_write_bytecode = before
 
 
 def main() -> None:
