@@ -203,7 +203,7 @@ def test_progress_shows_the_last_line_at_most_five_times_a_second(agent: Driver)
 
 
 def test_a_flood_of_output_is_bounded(agent: Driver) -> None:
-    result = agent.task("shell", {"cmd": "echo first; yes $(seq 60) | head -c 30000000; echo last"})
+    result = agent.task("shell", {"cmd": "echo first; yes $(seq 60) | head -c 30000000; echo; echo last"})
     assert result["stdout_lines"][0] == "first"
     assert result["stdout_lines"][-1] == "last"
     assert len(result["stdout"]) < 13_000_000
