@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import io
 import json
@@ -129,11 +130,10 @@ class Driver:
         assert self.process.stdin and self.process.stdout and self.process.stderr
         if self.process.stdout.closed:
             return self.process.returncode
-        try:
+        with contextlib.suppress(BrokenPipeError, ValueError):
             self.send({"op": "end"})
+        with contextlib.suppress(BrokenPipeError):
             self.process.stdin.close()
-        except (BrokenPipeError, ValueError):
-            pass
         try:
             status = self.process.wait(self.deadline)
         except subprocess.TimeoutExpired:
