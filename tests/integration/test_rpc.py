@@ -356,8 +356,8 @@ def test_runtime_and_compiler_that_differ_are_both_named(connection: Connection)
 
 
 def test_a_board_without_a_runtime_says_so(tmp_path: Path) -> None:
-    host = Host("bare", {"ansible_connection": "local", "tvmops_unprivileged": True, "tvmops_prefix": str(tmp_path)})
-    opened = connect(host)
+    variables = {"ansible_connection": "local", "tvmops_unprivileged": True, "tvmops_prefix": str(tmp_path)}
+    opened = connect(Host("bare", {**variables, "tvm_rpc_port": free_port()}))
     with pytest.raises(RpcError, match=r"bare: there is no TVM runtime on it\n.*tvmops provision --host bare"):
         BoardRpc(lambda _: VERSION).open(opened, STACK)
     with pytest.raises(RpcError, match=r"cannot be restarted: there is no release in"):
