@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -14,18 +15,26 @@ from tvmops.errors import AgentError, BecomeError
 DEADLINE = 900.0  # seconds for all of it: slow boards unpack slowly
 SILENCE = 180.0  # seconds without a line of output
 SHOWN_LINES = 12
+HTTP_TIMEOUT = 10  # seconds; apt takes it twice
+DEAD_SERVER = 2  # so many addresses that did not answer are enough
+_NO_ANSWER = re.compile(r"timed out|Connection failed")
 
 _OPTIONS = (
-    "-o Acquire::http::Timeout=20 -o Acquire::https::Timeout=20 -o Acquire::Retries=1 "
+    f"-o Acquire::http::Timeout={HTTP_TIMEOUT} -o Acquire::https::Timeout={HTTP_TIMEOUT} -o Acquire::Retries=0 "
     "-o DPkg::Lock::Timeout=120 -o Dpkg::Use-Pty=0"
 )
 _SCRIPT = (
     "command -v apt-get > /dev/null 2>&1 || { echo tvmops:no-apt; exit 0; }; "
     "DEBIAN_FRONTEND=noninteractive; export DEBIAN_FRONTEND; "
     "%s"
+    # While nothing but downloads can be cut short, all of it ends when the controller's end of the pipe is closed: the
+    # login user may not end root's processes, and one that waits for a server would keep apt's locks.
+    "exec 3<&0; (cat; kill -TERM 0) <&3 > /dev/null 2>&1 & watch=$!; "
     # A failed update is not the end: the lists that are there may do.
     f"apt-get {_OPTIONS} $sources update < /dev/null 2>&1; "
-    f"apt-get {_OPTIONS} $sources install -y --no-install-recommends python3 < /dev/null 2>&1; "
+    f"apt-get {_OPTIONS} $sources install -y --no-install-recommends --download-only python3 < /dev/null 2>&1; "
+    "kill $watch; "
+    f"apt-get {_OPTIONS} $sources install -y --no-install-recommends --no-download python3 < /dev/null 2>&1; "
     'status=$?; rm -rf "$list"; echo tvmops:status $status'
 )
 # The inventory's mirror serves before the playbook has switched to it; the board's own sources stay untouched.
@@ -69,6 +78,8 @@ def install_python(
                 return
             lines.append(line)
             notify(line)
+            if sum(bool(_NO_ANSWER.search(one)) for one in lines) >= DEAD_SERVER:
+                raise _failed(name, f"{why}, a package server accepts connections and does not answer", lines)
             if deadline.passed():
                 raise unreachable(connection.host, f"installing python3 took more than {DEADLINE / 60:.0f} minutes")
         raise _failed(name, why, lines)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import ipaddress
 import re
 from collections.abc import Mapping, Sequence
 
@@ -25,10 +26,19 @@ def split(pattern: str) -> list[str]:
     """The terms of a pattern: `,` always separates, `:` does where it is no slice and no IPv6 address."""
     if "," in pattern:
         return [term.strip() for term in pattern.split(",") if term.strip()]
-    if pattern.count(":") > 1 and re.fullmatch(r"[0-9a-fA-F:.]+", pattern):
+    if _is_address(pattern):
         return [pattern]
     terms = re.split(r":(?![^\[]*\])", pattern)
     return [term.strip() for term in terms if term.strip()]
+
+
+def _is_address(text: str) -> bool:
+    # By Python's own rules: `b1:a1:b2` has the letters of an IPv6 address and is none.
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def evaluate(pattern: str, hosts: Sequence[str], groups: Mapping[str, Sequence[str]]) -> list[str]:

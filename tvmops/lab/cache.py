@@ -145,12 +145,22 @@ class PackageCache:
             return False
 
     def freeze(self, on: bool) -> None:
-        """Make the caches hang: connections are accepted and never answered. Raises LabError when there is no cache."""
-        if not self.running():
-            if on:
-                raise LabError("this lab has no package cache", "start the lab with its cache (the default)")
-            return
-        self.cgroup.freeze(on)
+        """Make the caches hang: connections are accepted and never answered; or start them anew after that.
+
+        Raises LabError when there is no cache to hang, or it does not start again.
+        """
+        if on and not self.running():
+            raise LabError("this lab has no package cache", "start the lab with its cache (the default)")
+        if on:
+            self.cgroup.freeze(True)
+            limit = time.monotonic() + 5.0
+            while not self.cgroup.frozen() and time.monotonic() < limit:
+                time.sleep(0.01)
+        elif self.cgroup.frozen():
+            # Not thawed: apt-cacher-ng may crash over the clients that left it meanwhile.
+            self.stop()
+            self.start()
+            self.wait_ready()
 
     def stop(self) -> None:
         """End both caches. What they fetched stays."""

@@ -90,3 +90,8 @@ def test_impossible_ranges_say_why(name: str) -> None:
 def test_a_range_has_as_many_names_as_numbers(first: int, count: int) -> None:
     names = expand(f"b[{first}:{first + count}]")
     assert len(set(names)) == len(names) == count + 1
+
+
+def test_names_that_look_like_parts_of_an_ipv6_address_are_names() -> None:
+    assert patterns.split("b1:b2:a1") == ["b1", "b2", "a1"]
+    assert patterns.split("fe80::1") == ["fe80::1"]
