@@ -279,3 +279,13 @@ def test_interrupted_run_leaves_nothing(connection: Connection, tmp_path: Path) 
     with pytest.raises(KeyboardInterrupt):
         connection.run(f"sleep 600 & echo $$ $! > {pids}; sleep 600")
     assert gone([int(word) for word in pids.read_text().split()])
+
+
+def test_killed_at_once_it_leaves_nothing(connection: Connection, tmp_path: Path) -> None:
+    for number in range(5):
+        started = tmp_path / str(number)
+        process = connection.open(f"echo $$ > {started}.new; mv {started}.new {started}; sleep 600")
+        while not started.exists():
+            pass  # a pause would give the news of its start time to arrive
+        process.kill()
+        assert gone([int(started.read_text())])

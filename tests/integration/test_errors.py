@@ -250,6 +250,16 @@ def test_no_channel_left(make_sshd: Callable[..., Sshd]) -> None:
     connection.close()
 
 
+def test_a_server_that_has_no_channel_left_is_asked_again(make_sshd: Callable[..., Sshd]) -> None:
+    connection = connect(make_sshd(MaxSessions="2").host())
+    busy = [connection.open("sleep 1") for _ in range(2)]
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda number: connection.run(f"echo {number}").stdout, range(8)))
+    assert answers == [f"{number}\n" for number in range(8)]
+    assert [process.wait(10) for process in busy] == [0, 0]
+    connection.close()
+
+
 def test_tunnel_where_forwarding_is_forbidden(make_sshd: Callable[..., Sshd]) -> None:
     connection = connect(make_sshd(AllowTcpForwarding="no").host())
     with connection.forward(9) as tunnel:

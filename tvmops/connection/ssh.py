@@ -7,6 +7,7 @@ import re
 import select
 import shlex
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +16,7 @@ from paramiko.common import cMSG_CHANNEL_REQUEST
 from paramiko.message import Message
 from paramiko.ssh_exception import ChannelException, SSHException
 
-from tvmops.connection.base import CLOSE_GRACE, unreachable
+from tvmops.connection.base import CLOSE_GRACE, Deadline, unreachable
 from tvmops.connection.dial import Session, dial
 from tvmops.connection.process import ShellFiles, StreamProcess
 from tvmops.connection.settings import resolve
@@ -24,6 +25,8 @@ from tvmops.errors import HostUnreachable
 from tvmops.inventory.model import Host
 
 CHANNEL_TIMEOUT = 30.0  # seconds for the server to open a channel
+REFUSED_SECONDS = 5.0  # sshd counts a command a moment longer than we do, so a refusal may be a passing one
+REFUSED_PAUSE = 0.1
 _PID_LINE = re.compile(rb"(?:^|\n)tvmops-pid (\d+)\n")
 _PID_SEARCH = 65536  # the first bytes of stderr in which the process id is looked for
 
@@ -123,10 +126,16 @@ class SshProcess(StreamProcess):
         """End the process group on the host, and the channel."""
         if self.running():
             with contextlib.suppress(Exception):  # the host may be gone, and this must not fail
-                self._fill(0.0)
+                self.await_pid(Deadline(CLOSE_GRACE))
                 if self._pid is not None:
                     self._kill_group(self._pid)
         self.release()
+
+    def await_pid(self, deadline: Deadline) -> None:
+        """Read what has come; a command that has just begun may still have to tell its process id."""
+        self._fill(0.0)
+        while self._pid is None and self.running() and not deadline.passed():
+            self._fill(min(deadline.left(), 0.1))
 
     def pid(self) -> int | None:
         """Its process id on the host, once known."""
@@ -183,10 +192,11 @@ class SshConnection(ShellFiles):
         self._session.close()
 
     def _end(self, running: list[SshProcess]) -> None:
+        deadline = Deadline(CLOSE_GRACE)
         for process in running:
             process.close_stdin()
             with contextlib.suppress(Exception):  # a process that is beyond reach must not keep the others
-                process.wait_output(0.0)
+                process.await_pid(deadline)
         groups = [str(process.pid()) for process in running if process.pid() is not None]
         with contextlib.suppress(Exception):  # as above
             self._run_quietly(_kill_script(groups))
@@ -195,28 +205,37 @@ class SshConnection(ShellFiles):
         self._run_quietly(_kill_script([str(pid)]))
 
     def _run_quietly(self, script: str) -> None:
-        channel = self._transport.open_session(timeout=CLOSE_GRACE)
+        channel = self._channel(CLOSE_GRACE, CLOSE_GRACE)
         try:
             _start(self._transport, channel, f"exec /bin/sh -c {shlex.quote(script)}")
             channel.status_event.wait(CLOSE_GRACE)
         finally:
             channel.close()
 
-    def _channel(self) -> paramiko.Channel:
-        try:
-            return self._transport.open_session(timeout=CHANNEL_TIMEOUT)
-        except ChannelException as error:
-            raise unreachable(
-                self.host,
-                f"sshd refused another channel: {error.text or 'refused'} (code {error.code})",
-                "MaxSessions in its sshd_config limits how many commands may run at a time",
-            ) from error
-        except (SSHException, EOFError, OSError) as error:
-            if self._transport.is_active():
-                raise unreachable(
-                    self.host, f"went silent: no channel opened within {CHANNEL_TIMEOUT:.0f} s"
-                ) from error
-            raise connection_lost(self.host, self._transport) from error
+    def _channel(self, timeout: float = 0.0, patience: float = REFUSED_SECONDS) -> paramiko.Channel:
+        """A new channel within `timeout` seconds (0: CHANNEL_TIMEOUT); a refusal is final after `patience` seconds."""
+        timeout = timeout or CHANNEL_TIMEOUT
+        refusals = Deadline(patience)
+        while True:
+            try:
+                return self._transport.open_session(timeout=timeout)
+            except (SSHException, EOFError, OSError) as error:
+                if not self._transport.is_active():
+                    raise connection_lost(self.host, self._transport) from error
+                if not _refused(error):
+                    raise unreachable(self.host, f"went silent: no channel opened within {timeout:.0f} s") from error
+                if refusals.passed():
+                    raise unreachable(
+                        self.host,
+                        f"sshd refused another channel: {getattr(error, 'text', '') or 'refused'}",
+                        "MaxSessions in its sshd_config limits how many commands may run at a time",
+                    ) from error
+            time.sleep(REFUSED_PAUSE)
+
+
+def _refused(error: Exception) -> bool:
+    """Whether the server said no. Paramiko gives the reason to one thread only, when several are refused at once."""
+    return isinstance(error, ChannelException) or str(error) == "Unable to open channel."
 
 
 def connection_lost(host: Host, transport: paramiko.Transport) -> HostUnreachable:
