@@ -1,4 +1,4 @@
-"""Commands about the RPC servers on boards: rpc.status, rpc.restart."""
+"""Commands about the RPC servers on boards: rpc.status, rpc.restart, rpc.stop."""
 
 from __future__ import annotations
 
@@ -40,11 +40,21 @@ def status(ctx: Any, host: str, inventory: str | None = None, json_: bool = Fals
 @command(help={"host": HOST_HELP, "inventory": INVENTORY_HELP})
 def restart(ctx: Any, host: str, inventory: str | None = None) -> None:
     """Restart the RPC servers and wait until they answer; running sessions are cut."""
-    found = _each(select(load(inventory), host), lambda server: server.restart())
+    _report(_each(select(load(inventory), host), lambda server: server.restart()), "answers again")
+
+
+@command(help={"host": HOST_HELP, "inventory": INVENTORY_HELP})
+def stop(ctx: Any, host: str, inventory: str | None = None) -> None:
+    """Stop the RPC servers and everything they started; where systemd owns them, until the next boot or restart."""
+    _report(_each(select(load(inventory), host), lambda server: server.stop()), "stopped")
+
+
+def _report(found: dict[str, Any], well: str) -> None:
+    """A line for each host where it went well; raises the first error after the others were shown."""
     errors = [one for one in found.values() if isinstance(one, TvmopsError)]
     for name, one in found.items():
         if not isinstance(one, TvmopsError):
-            print(f"{name:<16} answers again")
+            print(f"{name:<16} {well}")
     for error in errors[1:]:
         print(f"tvmops: {error}", file=sys.stderr)
     if errors:
@@ -89,4 +99,4 @@ def _text(one: ServerStatus | TvmopsError) -> str:
     return "; ".join(parts)
 
 
-COMMANDS = [status, restart]
+COMMANDS = [status, restart, stop]

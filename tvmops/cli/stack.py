@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 STACK_HELP = "name of a stack (a file in stacks/ without its .yml), or a stack file"
 DEFAULT_STACK = "relax-0.27"
-FACTS_AGE = 3600.0  # seconds that facts may be old when a bundle is chosen by them
+FACTS_AGE = 60.0  # seconds; a bundle chosen by older facts could be for the card that was in the board before
 
 
 @command(name="list", help={"json_": "as JSON"})

@@ -119,6 +119,10 @@ class BoardServer:
                 )
             time.sleep(PAUSE_SECONDS)
 
+    def stop(self) -> None:
+        """Stop the server and everything it started. Raises RpcError, BecomeError, HostUnreachable."""
+        control.stop(self.connection, self.place)
+
     def status(self) -> ServerStatus:
         """How the server is, without touching it. Raises HostUnreachable, BecomeError."""
         problem = self._problem(ANSWER_SECONDS)
