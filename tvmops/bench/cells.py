@@ -5,10 +5,10 @@ from __future__ import annotations
 import platform
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from tvmops.bench.sweep_file import Measure, Sweep, Workload, plain
+from tvmops.bench.sweep_file import BASELINES, LEAST, Measure, Sweep, Workload, plain
 from tvmops.errors import ConfigError, ConfigErrors
 from tvmops.inventory import Host
 from tvmops.source import did_you_mean
@@ -41,12 +41,17 @@ class Cell:
     target: Mapping[str, Any]
     cross_compiler: str | None
     threads: int
+    measure: Measure = field(default_factory=Measure)
+    baseline: str = "onnxruntime"
 
 
-def expand(sweep: Sweep, hosts: Sequence[Host], stacks: Mapping[str, Mapping[str, Any]]) -> list[Cell]:
+def expand(
+    sweep: Sweep, hosts: Sequence[Host], stacks: Mapping[str, Mapping[str, Any]], repeat: int | None = None
+) -> list[Cell]:
     """Every workload on every host. Raises ConfigErrors naming all impossible pairs at once.
 
-    `stacks` maps the name of every known stack to its identity (pins).
+    `stacks` maps the name of every known stack to its identity (pins). `repeat` is what the user asked for right now:
+    it wins over sweep file and host.
     """
     errors: list[ConfigError] = []
     cells: list[Cell] = []
@@ -56,9 +61,14 @@ def expand(sweep: Sweep, hosts: Sequence[Host], stacks: Mapping[str, Mapping[str
         target = _target(host, errors)
         compiler = _cross_compiler(host, target, errors) if target else None
         threads = _threads(sweep.measure, host, target, errors)
+        measure = _measure(sweep.measure, host, errors)
+        if repeat is not None:
+            measure = replace(measure, repeat=repeat)
+        baseline = _baseline(sweep, host, errors)
         _extras(sweep, host, stacks.get(stack), errors)
         if len(errors) == before:
-            cells += [Cell(workload, host, stack, target, compiler, threads) for workload in sweep.workloads]
+            fixed = (host, stack, target, compiler, threads, measure, baseline)
+            cells += [Cell(workload, *fixed) for workload in sweep.workloads]
     if len(errors) == 1:
         raise errors[0]
     if errors:
@@ -159,6 +169,38 @@ def _threads(measure: Measure, host: Host, target: Mapping[str, Any], errors: li
         errors.append(ConfigError(f"{where}: {host.name}: threads must be a whole number above 0, not {value!r}"))
         return 1
     return value
+
+
+def _measure(measure: Measure, host: Host, errors: list[ConfigError]) -> Measure:
+    """The sweep's settings with those that the host has of its own in their place."""
+    own = host.vars.get("tvm_measure")
+    if own is None:
+        return measure
+    where = f"{_origin(host, 'tvm_measure')}: {host.name}: 'tvm_measure'"
+    known = [key for key in LEAST if key != "threads"]
+    if not isinstance(own, dict):
+        errors.append(ConfigError(f"{where} must be a mapping", f"keys: {', '.join(known)}"))
+        return measure
+    for key, value in own.items():
+        if key == "threads":
+            errors.append(ConfigError(f"{where}: threads have a variable of their own", "write tvm_threads: N"))
+        elif key not in known:
+            errors.append(ConfigError(f"{where}: unknown key '{key}'", did_you_mean(str(key), known)))
+        elif isinstance(value, bool) or not isinstance(value, int) or value < LEAST[key]:
+            message = f"{where}: '{key}' must be a whole number of at least {LEAST[key]}, not {value!r}"
+            errors.append(ConfigError(message))
+    usable = {key: value for key, value in own.items() if key in known and isinstance(value, int)}
+    return replace(measure, **usable)
+
+
+def _baseline(sweep: Sweep, host: Host, errors: list[ConfigError]) -> str:
+    """What to compare with; a host may have its own, or none."""
+    own = host.vars.get("tvm_baseline", sweep.baseline)
+    if own not in BASELINES:
+        where = _origin(host, "tvm_baseline")
+        hint = did_you_mean(str(own), BASELINES)
+        errors.append(ConfigError(f"{where}: {host.name}: unknown baseline '{own}' in 'tvm_baseline'", hint))
+    return "none" if "none" in (own, sweep.baseline) else str(own)
 
 
 def machine(name: str) -> str:

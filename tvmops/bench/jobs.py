@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tvmops.bench.cells import Cell, source_extra
-from tvmops.bench.sweep_file import Measure, Sweep, plain
+from tvmops.bench.sweep_file import Measure, plain
 
 # Part of every key: raise it when the same inputs no longer lead to the same work.
 JOB_REVISION = 1
@@ -71,7 +71,6 @@ def key_of(inputs: Mapping[str, Any]) -> str:
 
 
 def make_jobs(
-    sweep: Sweep,
     cells: Sequence[Cell],
     stacks: Mapping[str, Mapping[str, Any]],
     boards: Mapping[str, BoardIdentity],
@@ -81,10 +80,10 @@ def make_jobs(
     for cell in cells:
         compile_job = _compile_job(cell, stacks[cell.stack])
         identity = boards.get(cell.host.name, BoardIdentity())
-        measure = _measure_job(sweep.measure, cell, compile_job, identity)
+        measure = _measure_job(cell, compile_job, identity)
         baseline = None
-        if sweep.baseline != "none":
-            baseline = _baseline_job(sweep, cell, compile_job, identity)
+        if cell.baseline != "none":
+            baseline = _baseline_job(cell, compile_job, identity)
         sets.append(JobSet(cell, compile_job, measure, baseline))
     return sets
 
@@ -115,26 +114,26 @@ def _stack_identity(cell: Cell, stack: Mapping[str, Any]) -> dict[str, Any]:
     return identity
 
 
-def _measure_job(measure: Measure, cell: Cell, compile_job: Job, board: BoardIdentity) -> Job:
+def _measure_job(cell: Cell, compile_job: Job, board: BoardIdentity) -> Job:
     inputs = {
         "revision": JOB_REVISION,
         "kind": MEASURE,
         "compile": compile_job.key,
-        "measure": measure_settings(measure, cell.threads),
+        "measure": measure_settings(cell.measure, cell.threads),
         "board": {"host": cell.host.name, "machine_id": board.machine_id, "release": board.release},
         "target": plain(cell.target),
     }
     return Job(MEASURE, cell.workload.name, cell.stack, inputs, cell.host.name, compile_job.key)
 
 
-def _baseline_job(sweep: Sweep, cell: Cell, compile_job: Job, board: BoardIdentity) -> Job:
+def _baseline_job(cell: Cell, compile_job: Job, board: BoardIdentity) -> Job:
     # No stack, target or release: the other runtime's numbers stay good when TVM changes.
     inputs = {
         "revision": JOB_REVISION,
         "kind": BASELINE,
-        "runtime": sweep.baseline,
+        "runtime": cell.baseline,
         "workload": cell.workload.document,
-        "measure": measure_settings(sweep.measure, cell.threads),
+        "measure": measure_settings(cell.measure, cell.threads),
         "board": {"host": cell.host.name, "machine_id": board.machine_id, "baseline": board.baseline},
     }
     return Job(BASELINE, cell.workload.name, cell.stack, inputs, cell.host.name, compile_job.key)

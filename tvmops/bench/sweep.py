@@ -97,7 +97,7 @@ def run_sweep(
     """
     started = time.monotonic()
     sweep = _narrowed(sweep, options)
-    cells = expansion.expand(sweep, hosts, around.stacks)
+    cells = expansion.expand(sweep, hosts, around.stacks, options.repeat)
     cancelled = threading.Event()
     emit = _one_at_a_time(emit)
     boards = {host.name: around.make_board(host, emit) for host in hosts}
@@ -107,7 +107,7 @@ def run_sweep(
     result = SweepResult(sweep, Schedule())
     with _closing(boards, pool, cancelled, result):
         identities, unreachable = _identify(boards)
-        sets = jobs.make_jobs(sweep, cells, around.stacks, identities)
+        sets = jobs.make_jobs(cells, around.stacks, identities)
         stored = store.stored(job.key for jobs_of in sets for job in jobs_of.jobs())
         result.schedule = make_schedule(
             sets, stored, force=options.force, unreachable=unreachable, compiled=job_files.compiled

@@ -16,7 +16,8 @@ from tvmops.source import Map, Position, Problems, Seq, did_you_mean, load_yaml
 BASELINES = ("onnxruntime", "none")
 SWEEP_KEYS = ("name", "description", "stack", "hosts", "measure", "baseline", "timeouts", "workloads")
 WORKLOAD_KEYS = ("name", "description", "source", "inputs", "task", "tolerance", "options")
-MEASURE_KEYS = ("warmup", "repeat", "number", "min_repeat_ms", "threads")
+# The settings of `measure`, each with its smallest value.
+LEAST = {"warmup": 0, "repeat": 1, "number": 1, "min_repeat_ms": 0, "threads": 1}
 DTYPES = ("float32", "float64", "float16", "int8", "uint8", "int16", "int32", "int64", "bool")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z")
 
@@ -134,13 +135,12 @@ def _baseline(data: Map, problems: Problems) -> str:
 
 
 def _measure(data: Map, problems: Problems) -> Measure:
-    section = _section(data, "measure", MEASURE_KEYS, problems)
-    least = {"warmup": 0, "repeat": 1, "number": 1, "min_repeat_ms": 0, "threads": 1}
+    section = _section(data, "measure", tuple(LEAST), problems)
     values: dict[str, int] = {}
-    for key in MEASURE_KEYS:
+    for key, least in LEAST.items():
         if section.get(key) is None:
             continue
-        if _whole_number(section, key, least[key], problems):
+        if _whole_number(section, key, least, problems):
             values[key] = section[key]
     return Measure(**values)
 

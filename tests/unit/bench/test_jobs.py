@@ -52,7 +52,7 @@ def host(name: str, **variables: Any) -> Host:
 
 
 def sets_of(sweep: Sweep, hosts: list[Host], **boards: BoardIdentity) -> list[JobSet]:
-    return jobs.make_jobs(sweep, expand(sweep, hosts, STACKS), STACKS, boards)
+    return jobs.make_jobs(expand(sweep, hosts, STACKS), STACKS, boards)
 
 
 @given(st.dictionaries(st.text(), json_values, max_size=5))
@@ -104,8 +104,8 @@ def test_pins_of_an_extra_matter_to_the_workloads_that_need_it(tmp_path: Path) -
     sweep = make_sweep(tmp_path, text)
     cells = expand(sweep, [host("a")], STACKS)
     newer = {**STACKS, "fake-1": {**STACKS["fake-1"], "extras": {"torch": ["torch==3"]}}}
-    before = {item.compile.workload: item.compile.key for item in jobs.make_jobs(sweep, cells, STACKS, {})}
-    after = {item.compile.workload: item.compile.key for item in jobs.make_jobs(sweep, cells, newer, {})}
+    before = {item.compile.workload: item.compile.key for item in jobs.make_jobs(cells, STACKS, {})}
+    after = {item.compile.workload: item.compile.key for item in jobs.make_jobs(cells, newer, {})}
     assert [name for name in before if before[name] != after[name]] == ["net"]
 
 
@@ -115,6 +115,43 @@ def test_threads_come_from_sweep_host_or_target(sweep: Sweep, tmp_path: Path) ->
     assert expand(sweep, [host("a", tvm_threads=3)], STACKS)[0].threads == 3
     fixed = make_sweep(tmp_path, TEXT + "measure: {threads: 1}\n")
     assert expand(fixed, [host("a", tvm_threads=3)], STACKS)[0].threads == 1
+
+
+def test_a_host_may_have_its_own_measure_settings(tmp_path: Path) -> None:
+    """For emulated and very slow boards; what the command line says still wins."""
+    sweep = make_sweep(tmp_path, TEXT + "measure: {warmup: 4, repeat: 9, min_repeat_ms: 7}\n")
+    slow = host("slow", tvm_measure={"warmup": 1, "repeat": 3}, tvm_baseline="none")
+    found = {item.cell.host.name: item for item in sets_of(sweep, [host("a"), slow])}
+    assert found["slow"].measure.inputs["measure"] == {
+        "warmup": 1,
+        "repeat": 3,
+        "number": 1,
+        "min_repeat_ms": 7,
+        "threads": 2,
+    }
+    assert found["slow"].baseline is None
+    assert found["a"].measure.inputs["measure"]["repeat"] == 9
+    assert found["a"].baseline is not None
+    assert found["a"].compile.key == found["slow"].compile.key
+    assert expand(sweep, [slow], STACKS, repeat=5)[0].measure.repeat == 5
+
+
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        ({"tvm_measure": 3}, "'tvm_measure' must be a mapping"),
+        ({"tvm_measure": {"repeats": 3}}, "did you mean 'repeat'"),
+        ({"tvm_measure": {"repeat": 0}}, "'repeat' must be a whole number of at least 1, not 0"),
+        ({"tvm_measure": {"repeat": True}}, "'repeat' must be a whole number"),
+        ({"tvm_measure": {"threads": 2}}, "write tvm_threads"),
+        ({"tvm_baseline": "onnx"}, "unknown baseline 'onnx'"),
+    ],
+)
+def test_measure_settings_of_a_host_are_checked(sweep: Sweep, variables: dict[str, Any], said: str) -> None:
+    """Before anything runs."""
+    with pytest.raises(ConfigError) as caught:
+        expand(sweep, [host("a", **variables)], STACKS)
+    assert said in f"{caught.value} {caught.value.hint}"
 
 
 def test_impossible_pairs_are_refused_all_at_once(sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -53,7 +53,7 @@ def row(kind: str, workload: str, host: str | None, **values: Any) -> JobRow:
         "started": utc_now(),
         "seconds": 2.0,
         "phases": {"compile": 1.25, "export": 0.5} if kind == "compile" else {"measure": 0.5},
-        "inputs": {"measure": {"threads": 2}},
+        "inputs": {"measure": {"warmup": 3, "repeat": 10, "number": 1, "min_repeat_ms": 50, "threads": 2}},
         "details": {"shares_cpu": True} if host else {},
     }
     return JobRow(**{**given, **values})

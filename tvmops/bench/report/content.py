@@ -131,15 +131,14 @@ def failures(picture: Picture) -> list[tuple[str, str, str]]:
 
 def how_measured(picture: Picture) -> list[str]:
     """Sentences that say what the numbers mean."""
-    measure = picture.sweep.definition["measure"]
     threads = sorted({int(row.tvm.job.inputs["measure"]["threads"]) for row in picture.rows if row.tvm is not None})
     used = f"{threads[0]} threads" if threads and threads[0] > 1 else "1 thread"
     if len(threads) > 1:
         used = f"{' or '.join(map(str, threads))} threads, as the host has them"
     lines = [
-        f"Each number is the median of {measure['repeat']} samples after {measure['warmup']} warm-up runs. A sample is "
-        f"the mean of as many consecutive inferences as fill {measure['min_repeat_ms']} ms (at least "
-        f"{measure['number']}). Both runtimes used {used}, the same inputs and the same settings.",
+        f"Each number is the median of {setting(picture, 'repeat')} samples after {setting(picture, 'warmup')} warm-up "
+        f"runs. A sample is the mean of as many consecutive inferences as fill {setting(picture, 'min_repeat_ms')} ms "
+        f"(at least {setting(picture, 'number')}). Both runtimes used {used}, the same inputs and the same settings.",
         "The board's output was compared with onnxruntime's before anything was timed; a model whose output differs "
         "is a failure and has no number.",
         "TVM's code is untuned: compiled by the default pipeline, with no search for faster schedules.",
@@ -151,6 +150,12 @@ def how_measured(picture: Picture) -> list[str]:
             3, f"The ratio divides TVM's median by onnxruntime's on the same host: 2.00{TIMES} takes twice as long."
         )
     return lines
+
+
+def setting(picture: Picture, name: str) -> str:
+    """The measure setting `name` as jobs used it, e.g. "10", or "3 or 10" where hosts differ."""
+    used = {int(row.tvm.job.inputs["measure"][name]) for row in picture.rows if row.tvm is not None}
+    return " or ".join(map(str, sorted(used or {int(picture.sweep.definition["measure"][name])})))
 
 
 def caveats(picture: Picture) -> list[str]:

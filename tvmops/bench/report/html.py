@@ -33,7 +33,7 @@ def html_page(picture: Picture, source: str) -> str:
         summary=content.summary_sentence(picture),
         cards=_cards(picture),
         has_baseline=any(row.baseline for row in picture.rows),
-        measure=picture.sweep.definition["measure"],
+        samples=content.setting(picture, "repeat"),
         plots=[(name, svg) for name, svg in plots if svg],
         failures=content.failures(picture),
         caveats=content.caveats(picture),
