@@ -262,7 +262,7 @@ def main() -> None:
         times = measure(fleet, options.repeat)
     finally:
         if not options.keep:
-            fleet.lab.down()
+            fleet.lab.down(purge=True)
     medians = {tool: {kind: statistics.median(v) for kind, v in kinds.items()} for tool, kinds in times.items()}
     print(f"\nN={options.boards}, medians\n\n| tool | first, s | x ssh | no-op, s | x ssh |\n|---|---|---|---|---|")
     for tool, kinds in medians.items():

@@ -84,7 +84,7 @@ def main() -> None:
             )
         again = tvmops("sweep", str(sweep), "-i", "lab:swbench", state=folder / f"round{options.repeat - 1}")
     finally:
-        lab.down()
+        lab.down(purge=True)
     medians = {key: statistics.median(row[key] for row in rows) for key in ("wall", "inside_tvm", "ratio")}
     print(f"\n{options.boards} boards, medians of {options.repeat}: wall {medians['wall']:.1f} s, ", end="")
     print(f"inside TVM {medians['inside_tvm']:.1f} s, ratio {medians['ratio']:.3f}; nothing left to do: {again:.2f} s")
