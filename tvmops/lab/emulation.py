@@ -22,16 +22,18 @@ def entry(qemu: str) -> Path:
 
 def register(qemu: str) -> None:
     """Let the kernel run programs through `qemu`, sudo included. Raises MissingTool, or LabError when it will not."""
-    if entry(qemu).exists():
-        return
     require(["update-binfmts", f"{qemu}-static"])
     if not (REGISTRY / "register").exists():
         run(["mount", "-t", "binfmt_misc", "binfmt_misc", REGISTRY])
+    if entry(qemu).exists():
+        return
     system = REGISTRY / qemu
     if not system.exists():
         run(["update-binfmts", "--enable", qemu])
     try:
         (REGISTRY / "register").write_text(own_entry(qemu, system.read_text()))
+    except FileExistsError:
+        return  # another lab has just done so
     except OSError as error:
         raise LabError(
             f"the kernel does not run programs through {qemu}: {error.strerror}",
