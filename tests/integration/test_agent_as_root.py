@@ -7,7 +7,6 @@ import pwd
 import secrets
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -16,9 +15,7 @@ from pathlib import Path
 import pytest
 from driver import Driver
 
-SYSTEM = Path("/usr/bin/python3")
-OLD = sorted(Path("~/.pyenv/versions").expanduser().glob("3.6.*/bin/python"))
-PYTHONS = [str(path) for path in (SYSTEM if SYSTEM.exists() else Path(sys.executable), *OLD)]
+PYTHONS = sorted({"/usr/bin/python3", *map(str, Path("~/.pyenv/versions").expanduser().glob("3.6.*/bin/python"))})
 
 
 @pytest.fixture
