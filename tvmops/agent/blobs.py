@@ -3,7 +3,6 @@
 import base64
 import hashlib
 import os
-import tempfile
 
 from .context import ModuleError
 
@@ -34,6 +33,8 @@ class BlobStore:
         final = os.path.join(self._directory(), sha256)
         if os.path.exists(final):
             return final
+        import tempfile
+
         descriptor, partial = tempfile.mkstemp(prefix=".partial-", dir=os.path.dirname(final))
         try:
             with os.fdopen(descriptor, "wb") as target:

@@ -4,9 +4,7 @@ import contextlib
 import errno
 import hashlib
 import os
-import shutil
 import stat
-import tempfile
 import time
 
 from .context import ModuleError
@@ -54,6 +52,8 @@ def replacing(path, mode=None, uid=-1, gid=-1):
     where no others are given. A symlink at `path` is replaced, not followed. Raises OSError; ModuleError when the
     owner cannot be kept.
     """
+    import tempfile
+
     directory = os.path.dirname(path) or "."
     try:
         old = os.lstat(path)
@@ -84,6 +84,8 @@ def write_bytes(path, data, mode=None, uid=-1, gid=-1):
 
 def backup(path):
     """Copy a file beside itself under a name with the time, owner and mode kept -> the copy's path."""
+    import shutil
+
     copy = "%s.%d.%s~" % (path, os.getpid(), time.strftime("%Y-%m-%d@%H:%M:%S"))
     status = os.stat(path)
     with open(path, "rb") as source, replacing(copy, status.st_mode & 0o7777, status.st_uid, status.st_gid) as target:

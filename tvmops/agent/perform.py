@@ -15,7 +15,7 @@ def perform(task, args, check, show_diff, services):
     """Carry out one item of a task -> its result. Never raises for what a module does."""
     environment = {str(key): str(value) for key, value in (task.get("environment") or {}).items()}
     ctx = Context(check, show_diff, environment, services)
-    before = dict(os.environ)
+    before = dict(os.environ) if environment else None
     os.environ.update(environment)
     try:
         outcome = _run_module(ctx, task["module"], args)
@@ -26,7 +26,8 @@ def perform(task, args, check, show_diff, services):
     except Exception as error:
         outcome = {"failed": True, "msg": "%s: %s" % (type(error).__name__, error), "exception": _traceback()}
     finally:
-        _restore_environment(before)
+        if before is not None:
+            _restore_environment(before)
     return _decided(task, outcome)
 
 

@@ -7,6 +7,8 @@ import threading
 import time
 
 HEARTBEAT = 5.0  # seconds
+LINGER = 0.02  # seconds that events of WAITING wait for others: each write costs both ends a packet of their own
+WAITING = ("start", "result", "done")
 QUEUE_LIMIT = 4  # messages read ahead; a large blob must not pile up in a small board's memory
 
 
@@ -32,6 +34,8 @@ class Wire:
         self._sink = sink
         self._started = time.monotonic()
         self._write_lock = threading.Lock()
+        self._unsent = bytearray()
+        self._lingering = threading.Event()  # something is unsent
         self._arrived = threading.Condition()
         self._queue = collections.deque()
         self._deferred = collections.deque()
@@ -46,12 +50,17 @@ class Wire:
             thread.start()
 
     def emit(self, event, **values):
-        """Send one event."""
+        """Send one event: at once with all that waited, or after LINGER."""
         values["ev"] = event
         values["t"] = round(time.monotonic() - self._started, 3)
         line = json.dumps(values, default=self.unusual, skipkeys=True, ensure_ascii=False) + "\n"
         # "replace": a file name that is not UTF-8 must not break whoever stores or prints the event.
-        self._write(line.encode("utf-8", "replace"))
+        with self._write_lock:
+            self._unsent += line.encode("utf-8", "replace")
+            if event not in WAITING:
+                self._flush()
+        if event in WAITING:
+            self._lingering.set()
 
     def receive(self, wanted=None, timeout=None):
         """The next message (with an `op` among `wanted`); None at the end of input or after `timeout` seconds."""
@@ -96,18 +105,25 @@ class Wire:
         os.close(self._source)
         os.close(self._sink)
 
-    def _write(self, line):
+    def _flush(self):
+        self._lingering.clear()
         try:
-            with self._write_lock:
-                while line:
-                    line = line[os.write(self._sink, line) :]
+            while self._unsent:
+                del self._unsent[: os.write(self._sink, self._unsent)]
         except OSError:
             self.gone = True
+            self._unsent = bytearray()
 
     def _beat(self):
+        due = time.monotonic() + HEARTBEAT
         while not self.gone:
-            time.sleep(HEARTBEAT)
-            self.emit("heartbeat")
+            if self._lingering.wait(max(0, due - time.monotonic())):
+                time.sleep(LINGER)
+                with self._write_lock:
+                    self._flush()
+            if time.monotonic() >= due:
+                self.emit("heartbeat")
+                due = time.monotonic() + HEARTBEAT
 
     def _read(self):
         buffer = bytearray()

@@ -1,8 +1,6 @@
 """What the agent process offers to the modules it runs: blobs, scratch space, progress."""
 
 import os
-import shutil
-import tempfile
 
 
 class Services:
@@ -54,12 +52,16 @@ class Services:
                 parent = None
             if parent is not None and not os.access(parent, os.W_OK):
                 parent = None
+            import tempfile
+
             self._run_dir = tempfile.mkdtemp(prefix="run-%d-" % os.getpid(), dir=parent)
         return self._run_dir
 
     def close(self):
         """Remove everything this run has put on the board for itself."""
         if self._run_dir is not None:
+            import shutil
+
             shutil.rmtree(self._run_dir, ignore_errors=True)
             self._run_dir = self._scratch = None
 
@@ -71,6 +73,8 @@ class Services:
 
 def remove_stale_runs(cache):
     """Remove the directories of runs that were killed before they could do it themselves."""
+    import shutil
+
     for name in os.listdir(cache):
         parts = name.split("-")
         if parts[0] != "run" or len(parts) < 3 or not parts[1].isdigit():

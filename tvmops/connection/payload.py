@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import threading
 import zipfile
 from functools import lru_cache
 from pathlib import Path
@@ -12,11 +13,22 @@ AGENT_SOURCE = Path(__file__).resolve().parent.parent / "agent"
 PACKAGE = "tvmops_agent"
 STUB = b"from tvmops_agent.__main__ import main\n\nmain()\n"
 FIXED_TIME = (1980, 1, 1, 0, 0, 0)
+_building = threading.Lock()
+
+
+def agent_zipapp() -> tuple[bytes, str]:
+    """The zipapp's bytes and their sha256. Unpacked to `<cache>/agent-<sha256>`, it runs as `python3 -I -S <that>`."""
+    with _building:  # all hosts' threads ask at the same time, and it must be built only once
+        return _built()
 
 
 @lru_cache(maxsize=1)
-def agent_zipapp() -> tuple[bytes, str]:
-    """The zipapp's bytes and their sha256. Unpacked to `<cache>/agent-<sha256>`, it runs as `python3 -I -S <that>`."""
+def _built() -> tuple[bytes, str]:
+    return build_zipapp()
+
+
+def build_zipapp() -> tuple[bytes, str]:
+    """The same, made anew."""
     files = {"__main__.py": STUB}
     for path in AGENT_SOURCE.rglob("*.py"):
         files[f"{PACKAGE}/{path.relative_to(AGENT_SOURCE).as_posix()}"] = path.read_bytes()

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from driver import AgentGone, Driver
 
-from tvmops.connection.payload import agent_zipapp
+from tvmops.connection.payload import agent_zipapp, build_zipapp
 
 PYENV = sorted(Path("~/.pyenv/versions").expanduser().glob("3.*/bin/python"))
 PYTHONS = [str(path) for path in PYENV if path.parent.parent.name.split(".")[1] not in ("0", "1", "2", "3", "4")]
@@ -68,9 +68,7 @@ def test_ready_says_who_and_what(agent: Driver) -> None:
 
 
 def test_the_zipapp_is_the_same_bytes_each_time() -> None:
-    first = agent_zipapp()
-    agent_zipapp.cache_clear()
-    assert agent_zipapp() == first
+    assert build_zipapp() == build_zipapp() == agent_zipapp()
     assert hashlib.sha256(first[0]).hexdigest() == first[1]
 
 
@@ -193,6 +191,20 @@ def test_garbage_after_the_first_message_is_fatal_and_not_repeated(agent: Driver
 def test_heartbeats_come_while_a_program_runs(agent: Driver) -> None:
     agent.task("command", {"cmd": "sleep 5.5"})
     assert "heartbeat" in [event["ev"] for event in agent.events]
+
+
+def test_events_of_quick_tasks_travel_together_and_a_slow_one_is_announced(agent: Driver, tmp_path: Path) -> None:
+    quick = {"module": "file", "loop": [{"args": {"path": str(tmp_path), "state": "directory"}}] * 20}
+    agent.start([quick, {"module": "command", "args": {"_raw_params": "sleep 3"}}])
+    begun = time.monotonic()
+    pieces = []
+    assert agent.process.stdout is not None
+    while b'"task": 2' not in b"".join(pieces):
+        pieces.append(os.read(agent.process.stdout.fileno(), 1 << 20))
+    assert time.monotonic() - begun < 2
+    text = b"".join(pieces)
+    assert text.count(b"\n") >= 42 > 3 * len(pieces)
+    assert text.index(b'"item": 18') < text.index(b'"item": 19') < text.index(b'"ev": "done"')
 
 
 def test_progress_shows_the_last_line_at_most_five_times_a_second(agent: Driver) -> None:

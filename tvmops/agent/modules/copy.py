@@ -3,7 +3,6 @@
 import json
 import os
 import shlex
-import shutil
 import stat
 
 from .. import attributes, diff
@@ -139,6 +138,8 @@ class _Source:
         if self._data is not None:
             target.write(self._data)
             return
+        import shutil
+
         with open(self._local(), "rb") as source:
             shutil.copyfileobj(source, target, CHUNK)
 

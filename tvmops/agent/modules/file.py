@@ -1,7 +1,6 @@
 """file: directories, links, empty files, attributes, and removing things."""
 
 import os
-import shutil
 import stat
 
 from .. import attributes
@@ -259,6 +258,8 @@ def _now_ns():
 def _remove(args, before, after):
     path = args["path"].rstrip("/") or "/"
     if stat.S_ISDIR(os.lstat(path).st_mode):
+        import shutil
+
         shutil.rmtree(path)
     else:
         os.unlink(path)

@@ -1,7 +1,6 @@
 """user: make, change or remove a user."""
 
 import os
-import shutil
 
 from .. import accounts
 from ..context import ModuleError
@@ -160,6 +159,8 @@ def _make_home(user, skeleton):
     """The home folder from the skeleton, as useradd -m makes it."""
     os.makedirs(os.path.dirname(user.home) or "/", mode=0o755, exist_ok=True)
     if os.path.isdir(skeleton):
+        import shutil
+
         shutil.copytree(skeleton, user.home, symlinks=True)
     else:
         os.mkdir(user.home)
