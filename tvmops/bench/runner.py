@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from tvmops.bench import job_files
 from tvmops.bench.cells import Cell
 from tvmops.bench.jobs import BASELINE, BoardIdentity, Job
-from tvmops.bench.leases import CpuGate, board_lease
+from tvmops.bench.leases import Cancelled, CpuGate, board_lease
 from tvmops.bench.pool import WorkerCrashed, WorkerPool, WorkerTimeout
 from tvmops.bench.store import utc_now
 from tvmops.bench.sweep_file import Timeouts
@@ -149,6 +149,8 @@ class JobRunner:
         started, clock = utc_now(), time.monotonic()
         finished = self._attempt(job, cell, board)
         if not finished.ok and finished.error["kind"] in ("Rpc", "RpcError", "HostUnreachable"):
+            if self._cancelled.is_set():  # the connections were cut to end the sweep
+                raise Cancelled
             self._emit({"event": "retry", **describe(job), "text": _first_line(finished.error["message"])})
             with contextlib.suppress(TvmopsError):
                 if finished.error["kind"] == "HostUnreachable":

@@ -57,7 +57,8 @@ def inventory_source(name: str | None) -> Path:
     if name == "lab" or name.startswith("lab:"):
         path = lab_dir() / (name.partition(":")[2] or "lab") / "inventory.yml"
         if not path.exists():
-            raise ConfigError(f"--inventory {name}: that lab is not up", "start it: tvmops lab.up --boards 2")
+            option = f" --id {path.parent.name}" if name != "lab" else ""
+            raise ConfigError(f"--inventory {name}: that lab is not up", f"start it: tvmops lab.up --boards 2{option}")
         return path
     path = find_project_file(name)
     if not path.exists():

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from invoke.collection import Collection
+from invoke.exceptions import Exit, ParseError
 from invoke.program import Program
 
 import tvmops
+from tvmops.errors import ConfigError
 
 # Commands at the top -> the theme, a module of tvmops.cli, that has them.
 TOP: dict[str, str] = {
@@ -65,6 +69,42 @@ class _TvmopsProgram(Program):
         before = sys.dont_write_bytecode
         super().parse_core(argv)
         sys.dont_write_bytecode = before
+
+    def parse_tasks(self) -> None:
+        """As Invoke's; what cannot be parsed ends as one message with the nearest name."""
+        with self._explaining():
+            super().parse_tasks()
+
+    def parse_cleanup(self) -> None:
+        """As Invoke's (--help, --list), with the same messages."""
+        with self._explaining():
+            super().parse_cleanup()
+
+    @contextlib.contextmanager
+    def _explaining(self) -> Iterator[None]:
+        try:
+            yield
+        except ParseError as error:
+            raise Exit(f"tvmops: {self._explained(error)}", code=ConfigError.exit_code) from error
+        except ValueError as error:  # Invoke converts values and lets the conversion's error through
+            message = f"an option wants a whole number: {error}\n  see: tvmops --help COMMAND"
+            raise Exit(f"tvmops: {message}", code=ConfigError.exit_code) from error
+
+    def _explained(self, error: ParseError) -> str:
+        from tvmops.source import did_you_mean
+
+        known = error.context.name if error.context else None
+        message, see = str(error), f"see: tvmops --help {known}" if known else "see: tvmops --list"
+        unknown = re.fullmatch(r"No idea what '(.*)' is!", message)
+        if unknown:
+            word = unknown[1]
+            option = word.startswith("-") and error.context is not None
+            names = list(error.context.flags) if option and error.context else list(self.collection.task_names)
+            kind = "option" if word.startswith("-") else "command"
+            message = f"{known + ': ' if known else ''}there is no {kind} '{word}'"
+            return f"{message}\n  {did_you_mean(word, names) or see}"
+        message = re.sub(r"Flag <Argument: (\S+?)[ >].*", r"--\1 wants a value", message)
+        return f"{known + ': ' if known else ''}{message}\n  {see}"
 
 
 def main() -> None:

@@ -66,9 +66,7 @@ def _options(given: dict[str, Any]) -> RunOptions:
     patterns = [one for one in (given["host"], given["limit"]) if one]
     password = None
     if given["ask_become_pass"]:
-        import getpass
-
-        password = getpass.getpass("sudo password: ")
+        password = _asked_password()
     if given["forks"] < 1:
         raise ConfigError(f"--forks {given['forks']}: wants a number of hosts, at least 1")
     return RunOptions(
@@ -81,6 +79,19 @@ def _options(given: dict[str, Any]) -> RunOptions:
         forks=given["forks"],
         become_password=password,
     )
+
+
+def _asked_password() -> str:
+    import getpass
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", getpass.GetPassWarning)
+        try:
+            return getpass.getpass("sudo password: ")
+        except (getpass.GetPassWarning, EOFError) as error:
+            hint = "without one, give the password in $TVMOPS_BECOME_PASSWORD or ansible_become_password"
+            raise ConfigError("--ask-become-pass needs a terminal to ask at", hint) from error
 
 
 def _both(patterns: list[str]) -> str | None:

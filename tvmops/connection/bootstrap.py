@@ -29,6 +29,7 @@ _SCRIPT = (
     "%s"
     # While nothing but downloads can be cut short, all of it ends when the controller's end of the pipe is closed: the
     # login user may not end root's processes, and one that waits for a server would keep apt's locks.
+    """trap 'rm -rf "$list"; exit 1' TERM; """
     "exec 3<&0; (cat; kill -TERM 0) <&3 > /dev/null 2>&1 & watch=$!; "
     # A failed update is not the end: the lists that are there may do.
     f"apt-get {_OPTIONS} $sources update < /dev/null 2>&1; "

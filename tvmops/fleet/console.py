@@ -11,12 +11,21 @@ from tvmops.fleet.recap import Recap, recap_lines
 from tvmops.playbook.events import HostRecap, RunEvent
 
 STDERR_LINES = 12
+LABEL_LENGTH = 60
+
+
+def label_text(event: RunEvent) -> str:
+    """A loop item's label in brackets, on one line and no longer than people read; empty outside loops."""
+    if event.label is None:
+        return ""
+    text = " ".join(event.label.split())
+    return f" ({text if len(text) <= LABEL_LENGTH else text[: LABEL_LENGTH - 1] + '…'})"
 
 
 def failure_lines(event: RunEvent) -> list[str]:
     """A failed task for a person: host, task, place, message, the end of stderr."""
     result = event.result or {}
-    lines = [f"{event.host}: FAILED: {event.task}{f' ({event.label})' if event.label else ''}"]
+    lines = [f"{event.host}: FAILED: {event.task}{label_text(event)}"]
     lines.append(f"  at {event.position}")
     lines.extend(f"  {line}" for line in message_of(result).splitlines())
     if result.get("hint"):
@@ -66,10 +75,10 @@ def ending_lines(recap: HostRecap) -> list[str]:
     return [f"{recap.host}: FAILED: {recap.error}"] if recap.error.startswith("internal error") else []
 
 
-def closing_lines(recap: Recap) -> list[str]:
-    """What follows the last event: hosts' ends, the recap, where the record is, how to go on."""
+def closing_lines(recap: Recap, width: int | None = None) -> list[str]:
+    """What follows the last event: hosts' ends, the recap, the record, how to go on; within `width` columns."""
     lines = [line for one in recap.hosts.values() for line in ending_lines(one)]
-    lines += ["", "PLAY RECAP " + "*" * 69, *recap_lines(recap.hosts.values()), ""]
+    lines += ["", ("PLAY RECAP " + "*" * 69)[:width], *recap_lines(recap.hosts.values(), width), ""]
     if recap.interrupted:
         lines.append("interrupted: run the same command again to go on; what is done will be found unchanged")
     if recap.folder is not None and (not recap.ok or recap.interrupted):
@@ -124,9 +133,10 @@ class PlainView:
     def _finished(self, event: RunEvent) -> None:
         result = event.result or {}
         looped = "results" in result
-        label = f" ({event.label})" if event.label is not None else ""
         if not self._quiet:
-            self._line(f"{event.host}: {event.task}{label} ... {self._colours.paint(event.status, event.status)}")
+            self._line(
+                f"{event.host}: {event.task}{label_text(event)} ... {self._colours.paint(event.status, event.status)}"
+            )
             text = debug_text(event)
             if text is not None:
                 self._line("\n".join(f"    {line}" for line in text.splitlines()))

@@ -90,7 +90,7 @@ class LiveView:
     def end(self, recap: Recap) -> None:
         """Leave the last state of the lines on the screen, then the recap."""
         self._progress.stop()
-        for text in closing_lines(recap):
+        for text in closing_lines(recap, self._console.width):
             host = text.split(" ", 1)[0]
             one = recap.hosts.get(host)
             self._console.print(Text(text, style=_style(one)), soft_wrap=True)

@@ -56,9 +56,19 @@ def counts(recap: HostRecap) -> dict[str, int]:
     return {name: getattr(recap, name) for name in COUNTS}
 
 
-def recap_lines(recaps: Iterable[HostRecap]) -> list[str]:
-    """Ansible's PLAY RECAP."""
-    return [
+def recap_lines(recaps: Iterable[HostRecap], width: int | None = None) -> list[str]:
+    """Ansible's PLAY RECAP; a shorter form of it where that is wider than `width` columns."""
+    every = list(recaps)
+    lines = [
         f"{one.host:<26} : " + " ".join(f"{name}={number!s:<4}" for name, number in counts(one).items())
-        for one in recaps
+        for one in every
     ]
+    if width is None or all(len(line.rstrip()) <= width for line in lines):
+        return lines
+    longest = max(len(one.host) for one in every)
+    return [f"{one.host:<{longest}} : {_short_counts(one)}" for one in every]
+
+
+def _short_counts(recap: HostRecap) -> str:
+    shown = ((name, number) for name, number in counts(recap).items() if number or name not in ("rescued", "ignored"))
+    return " ".join(f"{name}={number}" for name, number in shown)

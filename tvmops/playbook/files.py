@@ -39,7 +39,7 @@ def need_file(name: str, folder: str, search: Iterable[str | Path]) -> Path:
     places = list(search)
     found = find_file(name, folder, places)
     if found is None:
-        looked = ", ".join(f"{base}/{folder}" for base in places)
+        looked = ", ".join(f"{base}/{folder}" for base in dict.fromkeys(places))
         raise ConfigError(f"cannot find '{name}'", f"looked in {looked} and the folders above these")
     return found
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from pathlib import Path
 from typing import Any, Dict, Iterator, List
 
@@ -99,13 +100,19 @@ def _session(path: Any) -> Any:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
+def reason(error: Exception) -> str:
+    """onnxruntime's first line without the C++ signature before its reason, at most 400 characters."""
+    line = (str(error).strip().splitlines() or ["no reason given"])[0]
+    return re.sub(r" failed:/\S*onnxruntime/core/.*\) ", " failed: ", line)[:400]
+
+
 @contextlib.contextmanager
 def _explained() -> Iterator[None]:
     """What onnxruntime refuses is an operator it does not know, or no valid ONNX."""
     try:
         yield
     except Exception as error:
-        text = str(error).strip().splitlines()[0][:400]
+        text = reason(error)
         unknown = "not a registered function/op" in text or "NOT_IMPLEMENTED" in text
         kind = "UnsupportedOperator" if unknown else "NotOnnx"
         raise JobError(kind, f"onnxruntime refuses the model: {text}") from error

@@ -262,3 +262,21 @@ def test_recap_lines_are_ansibles() -> None:
         "board                      : ok=10   changed=2    unreachable=0    failed=0    "
         "skipped=1    rescued=0    ignored=0"
     )
+
+
+def test_a_recap_fits_a_narrow_terminal() -> None:
+    recaps = [HostRecap("board", ok=10, changed=2, skipped=1), HostRecap("longer-name", failed=1)]
+    lines = recap_lines(recaps, width=80)
+    assert lines[0] == "board       : ok=10 changed=2 unreachable=0 failed=0 skipped=1"
+    assert all(len(line) <= 80 for line in lines)
+    assert recap_lines(recaps, width=200) == recap_lines(recaps)
+
+
+def test_labels_are_short_enough_to_read(tmp_path: Path) -> None:
+    text = "- hosts: all\n  gather_facts: false\n  tasks:\n    - command: 'false'\n      loop:\n"
+    text += "        - {name: " + "x" * 100 + ", other: 1}\n"
+    out = io.StringIO()
+    run(tmp_path, [PlainView(out)], {"one": LOCAL}, text)
+    shown = [line for line in out.getvalue().splitlines() if "{'name': 'xx" in line]
+    assert len(shown) == 2
+    assert all("…)" in line and len(line) < 100 for line in shown)
