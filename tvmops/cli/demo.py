@@ -18,13 +18,16 @@ from tvmops.errors import TvmopsError
 from tvmops.paths import state_dir
 
 SWEEP = "sweeps/smoke.yml"
+# What the first number of the summary timed.
+VIRTUAL = "bare Debian to a running TVM RPC server"
+LOCAL = "nothing to a TVM runtime in a folder of yours"
 
 
 @command(
     help={
         "boards": "how many amd64 boards",
         "arm": "one emulated arm64 board more",
-        "keep": "leave the boards running at the end",
+        "keep": "leave the boards (without root: the RPC server) running at the end",
     }
 )
 def demo(ctx: Any, boards: int = 2, arm: bool = False, keep: bool = False) -> None:
@@ -41,9 +44,10 @@ def demo(ctx: Any, boards: int = 2, arm: bool = False, keep: bool = False) -> No
         _timed(["sweep", SWEEP, "-i", inventory])
         _timed(["report"])
     finally:
-        if virtual and not keep:
-            _run(["lab.down"], check=False)
-    _summary(seconds, time.monotonic() - start)
+        if not keep:
+            _run(["lab.down"] if virtual else ["rpc.stop", "-i", inventory, "--host", "all"], check=False)
+    brought = VIRTUAL if virtual else LOCAL
+    _summary(brought, seconds, time.monotonic() - start)
 
 
 def _raise_boards(boards: int, arm: bool) -> str:
@@ -91,14 +95,14 @@ def _timed(arguments: Sequence[str]) -> float:
     return seconds
 
 
-def _summary(provision_seconds: Sequence[float], total: float) -> None:
+def _summary(brought: str, provision_seconds: Sequence[float], total: float) -> None:
     listed = subprocess.run(
         [sys.executable, "-m", "tvmops", "results", "--json"], check=True, stdout=subprocess.PIPE, text=True
     )
-    print("\n".join(summary_lines(json.loads(listed.stdout), provision_seconds, total)))
+    print("\n".join(summary_lines(json.loads(listed.stdout), brought, provision_seconds, total)))
 
 
-def summary_lines(results: Any, provision_seconds: Sequence[float], total: float) -> list[str]:
+def summary_lines(results: Any, brought: str, provision_seconds: Sequence[float], total: float) -> list[str]:
     """The three numbers that matter, and where the report is."""
     measured = [row for row in results["measurements"] if row["ok"]]
     right = [row for row in measured if row["answer_ok"]]
@@ -107,7 +111,7 @@ def summary_lines(results: Any, provision_seconds: Sequence[float], total: float
     first, second = provision_seconds
     return [
         f"Done in {total:.0f} s.",
-        f"  bare Debian to a running TVM RPC server        {first:.1f} s (second run, nothing to do: {second:.1f} s)",
+        f"  {brought:<45}  {first:.1f} s (second run, nothing to do: {second:.1f} s)",
         f"  models that gave the right answer              {len(right)} of {len(results['measurements'])}",
         f"  TVM (untuned) over onnxruntime, same host      {ratio} the time, median",
         f"Report: {results['report']}",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
@@ -109,7 +110,12 @@ class _TvmopsProgram(Program):
 
 def main() -> None:
     """Entry point of the `tvmops` console script."""
-    _TvmopsProgram().run()
+    try:
+        _TvmopsProgram().run()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader (head, less) has gone: what was asked for was shown.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 if __name__ == "__main__":
