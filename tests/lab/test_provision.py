@@ -149,12 +149,14 @@ def test_provisioning_finds_and_repairs_a_wedged_server(lab: Lab, provisioned: s
     assert provision(lab)[1] == 0
 
 
-def test_rpc_restart(lab: Lab, provisioned: str) -> None:
+def test_rpc_stop_and_restart(lab: Lab, provisioned: str) -> None:
     wedge(lab)
     status = tvmops(lab, "rpc.status", "--host", provisioned)
     assert status.returncode == 14
     assert "DOWN" in status.stdout
     assert "tvmops rpc.restart --host p1" in status.stderr
+    assert tvmops(lab, "rpc.stop", "--host", provisioned).returncode == 0
+    assert shell(lab, BOARD, "systemctl is-active tvm-rpc-server || true") == "inactive"
     assert tvmops(lab, "rpc.restart", "--host", provisioned).returncode == 0
     assert tvmops(lab, "rpc.status", "--host", provisioned).returncode == 0
 
