@@ -202,6 +202,25 @@ def test_package_sources_come_back_byte_by_byte(lab: Lab, bare: str, provisioned
     assert RECAP.search(again.stdout)[2] == "0"  # type: ignore[index]
 
 
+def test_sources_in_deb822_form_are_switched_and_restored(lab: Lab, provisioned: str) -> None:
+    restore = ("playbook", "playbooks/mirrors-restore.yml", "--host", BOARD)
+    assert tvmops(lab, *restore).returncode == 0
+    folder = "/etc/apt/sources.list.d"
+    stanza = "Types: deb\\nURIs: http://deb.debian.org/debian\\nSuites: bookworm\\nComponents: main\\n"
+    shell(lab, BOARD, f"mv /etc/apt/sources.list /root/; printf '{stanza}' > {folder}/debian.sources")
+    before = shell(lab, BOARD, f"cat {folder}/debian.sources")
+    try:
+        assert provision(lab, "--tags", "mirrors")[1] > 0
+        assert provision(lab, "--tags", "mirrors")[1] == 0
+        assert shell(lab, BOARD, f"ls {folder}") == "debian.sources\ndebian.sources.tvmops.orig"
+        assert shell(lab, BOARD, "apt-get indextargets | grep -c '^URI: http://deb.debian.org' || true") == "0"
+        assert "invalid" not in shell(lab, BOARD, "apt-get update 2>&1")
+        assert tvmops(lab, *restore).returncode == 0
+        assert shell(lab, BOARD, f"cat {folder}/debian.sources") == before
+    finally:
+        shell(lab, BOARD, f"rm -f {folder}/*; mv /root/sources.list /etc/apt/")
+
+
 def test_no_room_on_the_disk(lab: Lab) -> None:
     lab.up(["pd"], disk="512M")
     assert tvmops(lab, "facts", "--host", "pd").returncode == 0  # brings Python, which needs room, too
