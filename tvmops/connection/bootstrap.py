@@ -34,9 +34,11 @@ _SCRIPT = (
     # A failed update is not the end: the lists that are there may do.
     f"apt-get {_OPTIONS} $sources update < /dev/null 2>&1; "
     f"apt-get {_OPTIONS} $sources install -y --no-install-recommends --download-only python3 < /dev/null 2>&1; "
-    "kill $watch; "
+    "status=$?; kill $watch; "
+    "if [ $status = 0 ]; then "
     f"apt-get {_OPTIONS} $sources install -y --no-install-recommends --no-download python3 < /dev/null 2>&1; "
-    'status=$?; rm -rf "$list"; echo tvmops:status $status'
+    "status=$?; fi; "
+    'rm -rf "$list"; echo tvmops:status $status'
 )
 # The inventory's mirror serves before the playbook has switched to it; the board's own sources stay untouched.
 _MIRROR = (
