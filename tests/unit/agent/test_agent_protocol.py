@@ -68,8 +68,9 @@ def test_ready_says_who_and_what(agent: Driver) -> None:
 
 
 def test_the_zipapp_is_the_same_bytes_each_time() -> None:
-    assert build_zipapp() == build_zipapp() == agent_zipapp()
-    assert hashlib.sha256(first[0]).hexdigest() == first[1]
+    data, sha256 = build_zipapp()
+    assert build_zipapp() == agent_zipapp() == (data, sha256)
+    assert hashlib.sha256(data).hexdigest() == sha256
 
 
 def test_events_of_a_task_come_in_order(agent: Driver) -> None:
