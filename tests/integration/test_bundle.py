@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from runtime_release import PYTHON, STACK, TOOLS, bundle, plain_python, unpack
 
+from tvmops.errors import StackError
 from tvmops.paths import cache_dir
 from tvmops.stack import Bundle, bundle_variables, ensure_bundle, load_stack
 
@@ -98,7 +99,7 @@ def fresh_cache(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     wheels = folder / "cache" / "wheels" / source.name
     wheels.mkdir(parents=True)
     for path in source.iterdir():
-        if path.suffix == ".whl" or path.name == "SHA256SUMS":
+        if path.suffix == ".whl":
             (wheels / path.name).symlink_to(path)
     monkeypatch.setenv("TVMOPS_CACHE", str(folder / "cache"))
     return wheels
@@ -123,6 +124,27 @@ def test_a_damaged_wheel_is_fetched_anew(tmp_path: Path, monkeypatch: pytest.Mon
     again = ensure_bundle(load_stack(STACK), "x86_64", PYTHON, told.append)
     assert again.key == first.key
     assert f"fetching 1 wheels for x86_64, Python {PYTHON}" in told
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [("0" * 64 + "  {name}\n", "not " + "0" * 64), ("", "not among the wheels that the stack pins")],
+)
+def test_a_wheel_that_is_not_the_pinned_one_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, expected: str
+) -> None:
+    wheels = fresh_cache(tmp_path, monkeypatch)
+    name = next(wheels.glob("typing_extensions-*.whl")).name
+    stack = tmp_path / f"{STACK}.yml"
+    shipped = Path(load_stack(STACK).path)
+    stack.write_bytes(shipped.read_bytes())
+    sums = shipped.with_suffix(".sha256").read_text().splitlines(keepends=True)
+    kept = [one for one in sums if name not in one]
+    stack.with_suffix(".sha256").write_text("".join(kept) + line.format(name=name))
+    with pytest.raises(StackError, match=expected) as caught:
+        ensure_bundle(load_stack(str(stack)), "x86_64", PYTHON)
+    assert name in str(caught.value)
+    assert not (wheels / name).exists()
 
 
 def machines(made: Bundle) -> set[int]:

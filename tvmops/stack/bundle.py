@@ -16,7 +16,7 @@ from tvmops.errors import StackError
 from tvmops.paths import cache_dir
 from tvmops.stack.environment import OnProgress, locked, quiet
 from tvmops.stack.spec import Pin, Stack, version_tuple
-from tvmops.stack.wheels import Wheel, fetch_wheels, newest_glibc
+from tvmops.stack.wheels import Wheel, fetch_wheels, newest_glibc, read_sums
 
 FORMAT = 1  # of the archive and manifest; a change makes new bundles
 COMPRESSION = 6
@@ -56,7 +56,7 @@ def ensure_bundle(
     with locked(known.with_suffix(".lock"), on_progress):
         bundle = _known(folder, known)
         if bundle is None:
-            wheels = fetch_wheels(pins, arch, python, on_progress)
+            wheels = fetch_wheels(pins, arch, python, read_sums(Path(stack.path).with_suffix(".sha256")), on_progress)
             _check_glibc(stack, wheels, part)
             on_progress(f"packing the {part} bundle for {arch}, Python {python}")
             bundle = _pack(folder, stack, wheels, arch=arch, python=python, part=part)

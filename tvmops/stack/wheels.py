@@ -7,7 +7,7 @@ import importlib.util
 import re
 import sys
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from email.parser import HeaderParser
 from pathlib import Path
@@ -18,7 +18,6 @@ from tvmops.stack.environment import OnProgress, beside, locked, quiet, run_logg
 from tvmops.stack.spec import Pin, version_tuple
 
 NEWEST_GLIBC_MINOR = 40  # manylinux tags are asked for up to glibc 2.40
-SUMS = "SHA256SUMS"
 _TAG = re.compile(r"manylinux_2_(\d+)_")
 _OLD_TAGS = {"manylinux2014": 17, "manylinux2010": 12, "manylinux1": 5}
 
@@ -35,16 +34,33 @@ class Wheel:
     licence: str
 
 
-def fetch_wheels(pins: Sequence[Pin], arch: str, python: str, on_progress: OnProgress = quiet) -> list[Wheel]:
-    """The wheels of `pins` for boards of `arch` with Python `python` ("3.11"). Raises StackError."""
+def fetch_wheels(
+    pins: Sequence[Pin], arch: str, python: str, sums: Mapping[str, str], on_progress: OnProgress = quiet
+) -> list[Wheel]:
+    """The wheels of `pins` for boards of `arch` with Python `python` ("3.11"), each with the SHA-256 that `sums` names.
+
+    Raises StackError, also for a wheel that is not in `sums` or whose content differs.
+    """
     folder = cache_dir() / "wheels" / f"{arch}-py{python}"
     with locked(beside(folder, ".lock"), on_progress):
         folder.mkdir(parents=True, exist_ok=True)
-        missing = [pin for pin in pins if _cached(folder, pin) is None]
+        missing = [pin for pin in pins if _cached(folder, pin, sums) is None]
         if missing:
             _download(folder, missing, arch, python, on_progress)
-            _remember(folder, missing)
-        return [_wheel(folder, pin) for pin in pins]
+            for pin in missing:
+                _check(folder, pin, sums)
+        return [_wheel(folder, pin, sums) for pin in pins]
+
+
+def read_sums(path: Path) -> dict[str, str]:
+    """SHA-256 by wheel file name, from a file in the form of sha256sum(1). Raises StackError when it cannot be read."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise StackError(
+            f"{path}: {error.strerror}", "it holds the SHA-256 of every wheel that boards may get"
+        ) from None
+    return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
 
 
 def _download(folder: Path, pins: list[Pin], arch: str, python: str, on_progress: OnProgress) -> None:
@@ -63,31 +79,32 @@ def _download(folder: Path, pins: list[Pin], arch: str, python: str, on_progress
     run_logged([*argv, *(str(pin) for pin in pins)], folder / "pip.log", on_progress)
 
 
-def _remember(folder: Path, pins: list[Pin]) -> None:
-    sums = _sums(folder)
-    for pin in pins:
-        path = _find(folder, pin)
-        if path is None:
-            raise StackError(f"pip brought no wheel of {pin}", f"its output is in {folder / 'pip.log'}")
-        sums[path.name] = file_sha256(path)
-    text = "".join(f"{digest}  {name}\n" for name, digest in sorted(sums.items()))
-    fresh = folder / f"{SUMS}.new"
-    fresh.write_text(text, encoding="utf-8")
-    fresh.replace(folder / SUMS)
+def _check(folder: Path, pin: Pin, sums: Mapping[str, str]) -> None:
+    """Raise StackError, and remove the file, unless what was fetched is what the stack pins."""
+    path = _find(folder, pin)
+    if path is None:
+        raise StackError(f"pip brought no wheel of {pin}", f"its output is in {folder / 'pip.log'}")
+    digest = file_sha256(path)
+    if sums.get(path.name) == digest:
+        return
+    path.unlink()
+    if path.name not in sums:
+        raise StackError(
+            f"{path.name} is not among the wheels that the stack pins",
+            f"if it is to be trusted, add this line to the stack's .sha256 file: {digest}  {path.name}",
+        )
+    raise StackError(
+        f"{path.name}: the fetched file has the SHA-256 {digest}, not {sums[path.name]}",
+        "it was removed; the package index, or something on the way to it, gives another file than it should",
+    )
 
 
-def _sums(folder: Path) -> dict[str, str]:
-    path = folder / SUMS
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
-
-
-def _cached(folder: Path, pin: Pin) -> Path | None:
-    """The wheel on disk, when it is still what was fetched; a damaged one is removed."""
+def _cached(folder: Path, pin: Pin, sums: Mapping[str, str]) -> Path | None:
+    """The wheel on disk, when it is what the stack pins; another one is removed."""
     path = _find(folder, pin)
     if path is None:
         return None
-    if _sums(folder).get(path.name) == file_sha256(path):
+    if sums.get(path.name) == file_sha256(path):
         return path
     path.unlink()
     return None
@@ -106,7 +123,7 @@ def _normal(name: str) -> str:
     return re.sub(r"[-_.]+", "_", name).lower()
 
 
-def _wheel(folder: Path, pin: Pin) -> Wheel:
+def _wheel(folder: Path, pin: Pin, sums: Mapping[str, str]) -> Wheel:
     path = _find(folder, pin)
     assert path is not None
     try:
@@ -114,7 +131,7 @@ def _wheel(folder: Path, pin: Pin) -> Wheel:
     except zipfile.BadZipFile as error:
         path.unlink()
         raise StackError(f"{path.name} is damaged", "run again: it was removed and will be fetched anew") from error
-    return Wheel(pin.name, pin.version, path, _sums(folder)[path.name], glibc_floor(path.name), licence)
+    return Wheel(pin.name, pin.version, path, sums[path.name], glibc_floor(path.name), licence)
 
 
 def glibc_floor(filename: str) -> str:
