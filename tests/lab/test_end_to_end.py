@@ -3,46 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from lab_helpers import shell
+from lab_helpers import Commands, shell
 
 from tvmops.lab import Lab
-from tvmops.paths import project_root
 
 pytestmark = pytest.mark.timeout(900)
-
-
-class Commands:
-    """tvmops commands that share one state folder."""
-
-    def __init__(self, lab: Lab, state: Path) -> None:
-        self.inventory = f"lab:{lab.id}"
-        self.environment = {**os.environ, "TVMOPS_STATE": str(state), "NO_COLOR": "1"}
-
-    def __call__(self, *arguments: str, rc: int = 0) -> str:
-        """The output of a command that must end with exit code `rc`."""
-        done = subprocess.run(
-            [sys.executable, "-m", "tvmops", *arguments],
-            env=self.environment,
-            cwd=project_root(),
-            capture_output=True,
-            text=True,
-            timeout=600,
-            check=False,
-        )
-        assert done.returncode == rc, done.stdout + done.stderr
-        return done.stdout + done.stderr
-
-    def on(self, *arguments: str, rc: int = 0) -> str:
-        """As calling it, with the lab as inventory."""
-        return self(*arguments, "-i", self.inventory, rc=rc)
 
 
 @pytest.fixture(scope="module")
