@@ -160,7 +160,7 @@ def test_a_file_that_is_no_model_fails_alone(commands: Commands, measured: str) 
 def test_a_listener_that_dies_in_the_middle_of_a_measurement(lab: Lab, commands: Commands, measured: str) -> None:
     (commands.folder / "text.onnx").write_text("this is no model\n")
     (commands.folder / "sweep.yml").write_text(SWEEP)
-    sweep = ["sweep", str(commands.folder / "sweep.yml"), "--workload", "ocr_cls", "--repeat", "150", "--json"]
+    sweep = ["sweep", str(commands.folder / "sweep.yml"), "--workload", "ocr_cls", "--repeat", "80", "--json"]
     with commands.start(*sweep) as process:
         assert process.stdout
         for line in process.stdout:
@@ -191,7 +191,7 @@ def test_runtime_and_compiler_that_differ(lab: Lab, commands: Commands, measured
 def test_killed_outright_nothing_stored_is_done_again(commands: Commands, measured: str) -> None:
     (commands.folder / "text.onnx").write_text("this is no model\n")
     (commands.folder / "sweep.yml").write_text(SWEEP)
-    sweep = ["sweep", str(commands.folder / "sweep.yml"), "--workload", "ocr_cls", "--repeat", "200"]
+    sweep = ["sweep", str(commands.folder / "sweep.yml"), "--workload", "ocr_cls", "--repeat", "90"]
     with commands.start(*sweep, "--json") as process:
         assert process.stdout
         for line in process.stdout:
