@@ -125,6 +125,8 @@ def ensure_image(arch: str, on_progress: Callable[[str], None] = silent) -> Path
         if not packed.exists():
             _build(arch, packed, on_progress)
         _unpack(packed, folder, on_progress)
+    if emulated(arch):
+        register(architecture(arch).qemu)  # a lab that went down during these minutes has taken it away
     return folder
 
 
