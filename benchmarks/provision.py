@@ -102,7 +102,7 @@ class Fleet:
 
     def __init__(self, boards: int, ansible: bool) -> None:
         self.variables = variables()
-        self.lab = Lab(id="bench")
+        self.lab = Lab(id="pbench")
         self.boards = self.lab.up(boards, plain=True)
         inventory = yaml.safe_load(Path(self.lab.inventory_path).read_text())
         self.hosts = self._hosts(inventory)
