@@ -16,6 +16,9 @@ SCHEMES = ("http", "https", "file")
 SECRET_HEADERS = ("authorization", "cookie", "private-token")  # not for a server that we are redirected to
 CHUNK = 256 * 1024
 WINDOW = 60.0  # seconds
+BUSY = (502, 503, 504)  # what caches and proxies answer while they are busy with the same file
+ATTEMPTS = 3
+PAUSE = 1.0  # seconds between attempts
 WINDOW_BYTES = 4096  # a server that sends less than this in a window only pretends to be alive
 
 
@@ -34,7 +37,7 @@ def fetch(args, target, since, progress):
         raise ModuleError("cannot download %s: only http, https and file are supported" % public(url))
     values = {"url": public(url)}
     try:
-        with _opener(args).open(_request(args, since), timeout=args["timeout"]) as response:
+        with _answer(args, since) as response:
             values.update(
                 status_code=response.getcode() or 200, size=_copy(response, target, args["timeout"], progress)
             )
@@ -52,6 +55,16 @@ def fetch(args, target, since, progress):
     except (ConnectionError, http.client.HTTPException, ValueError) as error:
         raise ModuleError("cannot download %s: %s" % (public(url), error), **values)
     return values
+
+
+def _answer(args, since):
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            return _opener(args).open(_request(args, since), timeout=args["timeout"])
+        except urllib.error.HTTPError as error:
+            if error.code not in BUSY or attempt == ATTEMPTS:
+                raise
+            time.sleep(PAUSE)
 
 
 def public(url):

@@ -15,9 +15,10 @@ from typing import Any
 
 from tvmops.cli.common import command
 from tvmops.errors import TvmopsError
-from tvmops.paths import state_dir
+from tvmops.paths import lab_dir, state_dir
 
 SWEEP = "sweeps/smoke.yml"
+LAB = "demo"  # a lab of its own: the demo's boards begin bare
 # What the first number of the summary timed.
 VIRTUAL = "bare Debian to a running TVM RPC server"
 LOCAL = "nothing to a TVM runtime in a folder of yours"
@@ -45,16 +46,22 @@ def demo(ctx: Any, boards: int = 2, arm: bool = False, keep: bool = False) -> No
         _timed(["report"])
     finally:
         if not keep:
-            _run(["lab.down"] if virtual else ["rpc.stop", "-i", inventory, "--host", "all"], check=False)
+            _run(_down() if virtual else ["rpc.stop", "-i", inventory, "--host", "all"], check=False)
     brought = VIRTUAL if virtual else LOCAL
     _summary(brought, seconds, time.monotonic() - start)
 
 
 def _raise_boards(boards: int, arm: bool) -> str:
-    _timed(["lab.up", "--boards", str(boards)])
+    if (lab_dir() / LAB).exists():
+        _run(_down())  # boards of an earlier demo are no longer bare
+    _timed(["lab.up", "--id", LAB, "--boards", str(boards)])
     if arm:
-        _timed(["lab.up", "--boards", "1", "--arch", "arm64"])
-    return "lab"
+        _timed(["lab.up", "--id", LAB, "--boards", "1", "--arch", "arm64"])
+    return f"lab:{LAB}"
+
+
+def _down() -> list[str]:
+    return ["lab.down", "--id", LAB, "--purge"]
 
 
 def _local_inventory() -> Path:

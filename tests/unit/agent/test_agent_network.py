@@ -33,6 +33,8 @@ class Handler(BaseHTTPRequestHandler):
             time.sleep(5)
         elif self.path == "/gone":
             self.send_error(404, "Not Here")
+        elif self.path == "/overloaded" or (self.path == "/busy" and len(self.seen) < 3):
+            self.send_error(503, "Busy")
         elif self.path == "/redirect":
             self._head(302, {"Location": f"http://localhost:{self.server.server_port}/data", "Content-Length": "0"})  # type: ignore[attr-defined]
         elif self.path == "/stall":
@@ -95,6 +97,14 @@ def test_downloads_once_and_trusts_what_is_there(board: Driver, tmp_path: Path, 
     assert len(Handler.seen) == 1, "an existing file is not asked for again"
     assert get(board, f"{url}/data", dest, mode="0600")["changed"]
     assert len(Handler.seen) == 1
+
+
+def test_a_busy_server_is_asked_again_and_not_for_ever(board: Driver, tmp_path: Path, url: str) -> None:
+    assert get(board, f"{url}/busy", tmp_path / "f")["changed"]
+    assert (tmp_path / "f").read_bytes() == DATA
+    Handler.seen.clear()
+    assert "the server answered 503 Busy" in get(board, f"{url}/overloaded", tmp_path / "g")["msg"]
+    assert len(Handler.seen) == 3
 
 
 def test_checksum_decides(board: Driver, tmp_path: Path, url: str) -> None:
