@@ -58,13 +58,15 @@ def fetch(args, target, since, progress):
 
 
 def _answer(args, since):
-    for attempt in range(1, ATTEMPTS + 1):
+    attempt = 1
+    while True:
         try:
             return _opener(args).open(_request(args, since), timeout=args["timeout"])
         except urllib.error.HTTPError as error:
             if error.code not in BUSY or attempt == ATTEMPTS:
                 raise
-            time.sleep(PAUSE)
+        attempt += 1
+        time.sleep(PAUSE)
 
 
 def public(url):
