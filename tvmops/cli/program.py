@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import os
 import re
@@ -100,7 +101,7 @@ class _TvmopsProgram(Program):
         if unknown:
             word = unknown[1]
             option = word.startswith("-") and error.context is not None
-            names = list(error.context.flags) if option and error.context else list(self.collection.task_names)
+            names = list(error.context.flags) if option and error.context else list(build_namespace().task_names)
             kind = "option" if word.startswith("-") else "command"
             message = f"{known + ': ' if known else ''}there is no {kind} '{word}'"
             return f"{message}\n  {did_you_mean(word, names) or see}"
@@ -116,6 +117,9 @@ def main() -> None:
     except BrokenPipeError:
         # The reader (head, less) has gone: what was asked for was shown.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    finally:
+        # Python's last garbage collections would look through all that was ever imported: 40 ms of every run.
+        gc.freeze()
 
 
 if __name__ == "__main__":
