@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import time
 from pathlib import Path
 from typing import IO, Any
@@ -17,7 +16,7 @@ from tvmops.playbook.plan import HostPlan
 def new_run_folder() -> Path:
     """A fresh folder for one run, private to its user."""
     stamp = time.strftime("%Y%m%d-%H%M%S")
-    folder = state_dir() / "runs" / f"{stamp}-{secrets.token_hex(3)}"
+    folder = state_dir() / "runs" / f"{stamp}-{os.urandom(3).hex()}"
     folder.mkdir(parents=True, mode=0o700)
     return folder
 

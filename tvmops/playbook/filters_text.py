@@ -9,14 +9,13 @@ import re
 import shlex
 import time
 import urllib.parse
-import uuid
 from collections.abc import Callable
 from typing import Any
 
 import jinja2
 
 # The namespace that Ansible's to_uuid uses, so that the same text gives the same identifier.
-UUID_NAMESPACE = uuid.UUID("361E6D51-FAEC-444A-9079-341386DA8E2E")
+UUID_NAMESPACE = "361E6D51-FAEC-444A-9079-341386DA8E2E"
 
 URL_PARTS = ("fragment", "hostname", "netloc", "password", "path", "port", "query", "scheme", "username")
 
@@ -108,8 +107,9 @@ def md5(value: Any) -> str:
 
 def to_uuid(value: Any, namespace: Any = UUID_NAMESPACE) -> str:
     """A name-based identifier (UUID 5)."""
-    space = namespace if isinstance(namespace, uuid.UUID) else uuid.UUID(str(namespace))
-    return str(uuid.uuid5(space, str(value)))
+    import uuid
+
+    return str(uuid.uuid5(uuid.UUID(str(namespace)), str(value)))
 
 
 def strftime(string_format: str, second: Any = None, utc: bool = False) -> str:
