@@ -33,10 +33,11 @@ def build_zipapp() -> tuple[bytes, str]:
     for path in AGENT_SOURCE.rglob("*.py"):
         files[f"{PACKAGE}/{path.relative_to(AGENT_SOURCE).as_posix()}"] = path.read_bytes()
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+    # Not compressed: every run makes it, to know its name, and a board gets it once.
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         for name in sorted(files):
             entry = zipfile.ZipInfo(name, FIXED_TIME)
-            entry.compress_type = zipfile.ZIP_DEFLATED
+            entry.compress_type = zipfile.ZIP_STORED
             entry.external_attr = 0o100644 << 16
             entry.create_system = 3
             archive.writestr(entry, files[name])
