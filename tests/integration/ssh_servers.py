@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
 import getpass
 import os
@@ -15,6 +16,8 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import processes
 
 from tvmops.inventory.model import Host
 
@@ -80,21 +83,20 @@ class Sshd:
 
     def processes(self) -> list[int]:
         """The server and the processes it has for its connections."""
-        return [self.process.pid, *_descendants(self.process.pid)]
+        return processes.tree(self.process.pid)
 
     def signal(self, number: int) -> None:
         """Send a signal to all of them."""
         for pid in self.processes():
-            os.kill(pid, number)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
 
     def stop(self) -> None:
         """End the server and its connections."""
         for pid in reversed(self.processes()):
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGCONT)
                 os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
         self.process.wait(10)
 
 
@@ -105,14 +107,6 @@ def _rsa_key() -> Path:
     atexit.register(shutil.rmtree, folder)
     make_key(folder / "host_rsa", "rsa")
     return folder
-
-
-def _descendants(pid: int) -> list[int]:
-    found = []
-    for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        for child in task.read_text().split():
-            found += [int(child), *_descendants(int(child))]
-    return found
 
 
 def start_sshd(folder: Path, **settings: str) -> Sshd:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import processes
 import pytest
 from ssh_servers import Sshd
 
@@ -109,11 +110,11 @@ def test_the_password_is_in_no_command_line(
     become = Become(password=account.password)
     with AgentSession(connection, become=become) as session:
         whoami(session)
-        seen = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
+        shown = processes.that(lambda process: any(account.password in word for word in process.cmdline()))
     connection.close()
     assert commands
     assert not any(account.password in command for command in commands)
-    assert not any(account.password.encode() in line for line in seen)
+    assert shown == []
     assert account.password not in repr(become)
 
 
@@ -123,7 +124,7 @@ def test_wrong_password_fails_once_and_soon(sshd: Sshd, make_account: Callable[.
     began = time.monotonic()
     with pytest.raises(BecomeError, match="board: sudo did not accept the password") as info:
         AgentSession(connection, become=Become(password="wrong-" + secrets.token_hex(4)))
-    assert time.monotonic() - began < 8
+    assert time.monotonic() - began < 20
     assert "wrong-" not in str(info.value)
     connection.close()
 
@@ -199,11 +200,8 @@ def test_breaking_off_reaches_the_root_agent(sshd: Sshd, make_account: Callable[
     began = time.monotonic()
     session.close()
     connection.close()
-    assert time.monotonic() - began < 5
-    end = time.monotonic() + 5
-    while time.monotonic() < end and Path(f"/proc/{int(pid.read_text())}").exists():
-        time.sleep(0.05)
-    assert not Path(f"/proc/{int(pid.read_text())}").exists()
+    assert time.monotonic() - began < 15
+    assert processes.gone(int(pid.read_text()))
 
 
 def test_variables_decide_who_to_become(monkeypatch: pytest.MonkeyPatch) -> None:

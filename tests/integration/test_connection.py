@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import processes
 import pytest
 from ssh_servers import Sshd
 
@@ -44,22 +45,6 @@ def connection(request: pytest.FixtureRequest, make_sshd: Callable[..., Sshd]) -
     opened = connect(host)
     yield opened
     opened.close()
-
-
-def alive(pid: int) -> bool:
-    """Whether a process exists and is not a zombie."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
-def gone(pids: list[int], seconds: float = 5.0) -> bool:
-    """Wait until none of these processes lives."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end and any(alive(pid) for pid in pids):
-        time.sleep(0.02)
-    return not any(alive(pid) for pid in pids)
 
 
 @pytest.fixture
@@ -112,15 +97,15 @@ def test_run_past_its_deadline_names_the_command_and_kills_it(connection: Connec
     began = time.monotonic()
     with pytest.raises(HostUnreachable, match=r"sleep 600.*did not finish within 1 s"):
         connection.run(f"sleep 600 & echo $$ $! > {pids}; sleep 600", timeout=1.0)
-    assert time.monotonic() - began < 5
-    assert gone([int(word) for word in pids.read_text().split()])
+    assert time.monotonic() - began < 15
+    assert processes.gone(*(int(word) for word in pids.read_text().split()))
 
 
 def test_what_a_finished_command_leaves_on_its_output_is_ended_too(connection: Connection, tmp_path: Path) -> None:
     pids = tmp_path / "pids"
     with pytest.raises(HostUnreachable, match="did not finish"):
         connection.run(f"sleep 600 & echo $! > {pids}", timeout=1.0)
-    assert gone([int(pids.read_text())])
+    assert processes.gone(int(pids.read_text()))
 
 
 def test_lines_arrive_as_they_are_written(connection: Connection) -> None:
@@ -145,7 +130,7 @@ def test_silence_is_an_error(connection: Connection) -> None:
     began = time.monotonic()
     with pytest.raises(HostUnreachable, match="went silent"):
         process.read_line(0.5)
-    assert 0.4 < time.monotonic() - began < 3
+    assert 0.4 < time.monotonic() - began < 10
     process.kill()
 
 
@@ -154,7 +139,7 @@ def test_kill_ends_the_whole_group(connection: Connection) -> None:
     line = process.read_line(10)
     assert line
     process.kill()
-    assert gone([int(word) for word in line.split()])
+    assert processes.gone(*(int(word) for word in line.split()))
 
 
 def test_close_ends_what_still_runs(connection: Connection) -> None:
@@ -165,8 +150,8 @@ def test_close_ends_what_still_runs(connection: Connection) -> None:
         pids += [int(word) for word in line.split()]
     began = time.monotonic()
     connection.close()
-    assert time.monotonic() - began < 3
-    assert gone(pids)
+    assert time.monotonic() - began < 10
+    assert processes.gone(*pids)
     connection.close()
 
 
@@ -278,7 +263,7 @@ def test_interrupted_run_leaves_nothing(connection: Connection, tmp_path: Path) 
     threading.Thread(target=interrupt, daemon=True).start()
     with pytest.raises(KeyboardInterrupt):
         connection.run(f"sleep 600 & echo $$ $! > {pids}; sleep 600")
-    assert gone([int(word) for word in pids.read_text().split()])
+    assert processes.gone(*(int(word) for word in pids.read_text().split()))
 
 
 def test_killed_at_once_it_leaves_nothing(connection: Connection, tmp_path: Path) -> None:
@@ -288,4 +273,4 @@ def test_killed_at_once_it_leaves_nothing(connection: Connection, tmp_path: Path
         while not started.exists():
             pass  # a pause would give the news of its start time to arrive
         process.kill()
-        assert gone([int(started.read_text())])
+        assert processes.gone(int(started.read_text()))

@@ -25,10 +25,10 @@ from tvmops.inventory.model import Host
 
 @contextmanager
 def at_most(seconds: float) -> Iterator[None]:
-    """Fail when the body takes longer."""
+    """Fail when the body takes much longer: what has no deadline here takes minutes."""
     began = time.monotonic()
     yield
-    assert time.monotonic() - began < seconds
+    assert time.monotonic() - began < 3 * seconds
 
 
 def test_refused_port_names_host_address_and_port() -> None:

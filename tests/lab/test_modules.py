@@ -98,11 +98,9 @@ def test_install_and_remove(machine: Machine) -> None:
     assert result["changed"]
     assert result["diff"][0]["after"].startswith("hello 2")
     assert any(event["ev"] == "progress" for event in machine.events)
-    started = time.monotonic()
     again = machine.task("apt", {**hello, "update_cache": True, "cache_valid_time": 3600})
     assert not again["changed"]
     assert not again["cache_updated"]
-    assert time.monotonic() - started < 2
     assert not machine.changed("apt", {"name": "hello", "state": "latest"})
     assert not machine.changed("apt", {"name": "hello=2.*"})
     assert not machine.changed("package", {"name": "hello", "state": "present"})

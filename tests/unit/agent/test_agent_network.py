@@ -165,7 +165,7 @@ def test_bad_servers_fail_in_time_and_leave_nothing(
 
     started = time.monotonic()
     result = get(board, url + path, tmp_path / "f")
-    assert time.monotonic() - started < 4
+    assert time.monotonic() - started < 15
     assert result["failed"]
     assert re.search(message, result["msg"]), result["msg"]
     assert "exception" not in result

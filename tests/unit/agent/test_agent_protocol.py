@@ -196,22 +196,24 @@ def test_heartbeats_come_while_a_program_runs(agent: Driver) -> None:
 
 def test_events_of_quick_tasks_travel_together_and_a_slow_one_is_announced(agent: Driver, tmp_path: Path) -> None:
     quick = {"module": "file", "loop": [{"args": {"path": str(tmp_path), "state": "directory"}}] * 20}
-    agent.start([quick, {"module": "command", "args": {"_raw_params": "sleep 3"}}])
+    agent.start([quick, {"module": "command", "args": {"_raw_params": "sleep 30"}}])
     begun = time.monotonic()
     pieces = []
     assert agent.process.stdout is not None
     while b'"task": 2' not in b"".join(pieces):
         pieces.append(os.read(agent.process.stdout.fileno(), 1 << 20))
-    assert time.monotonic() - begun < 2
+    assert time.monotonic() - begun < 15
     text = b"".join(pieces)
     assert text.count(b"\n") >= 42 > 3 * len(pieces)
     assert text.index(b'"item": 18') < text.index(b'"item": 19') < text.index(b'"ev": "done"')
 
 
 def test_progress_shows_the_last_line_at_most_five_times_a_second(agent: Driver) -> None:
+    started = time.monotonic()
     agent.task("shell", {"cmd": "for i in $(seq 100); do echo line $i; sleep 0.01; done"})
+    seconds = time.monotonic() - started
     texts = [event["text"] for event in agent.events if event["ev"] == "progress"]
-    assert 2 <= len(texts) <= 12
+    assert 2 <= len(texts) <= 5 * seconds + 2
     assert all(text.startswith("line ") for text in texts)
 
 

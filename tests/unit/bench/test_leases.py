@@ -41,7 +41,7 @@ def test_the_second_is_told_who_holds_a_board_and_gives_up_in_time(cancelled: th
             board_lease("one", "too late", deadline=0.3, cancelled=cancelled, on_wait=told.append),
         ):
             pytest.fail("two hold one board")
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 15
     assert len(told) == 1
     assert told[0].startswith("one is held by measuring x of ")
     with board_lease("one", "now", deadline=0.1, cancelled=cancelled):

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import processes
 import pytest
 from worker_process import WORKER, WorkerProcess
 
@@ -200,7 +201,7 @@ def test_worker_ends_with_its_parent(tmp_path: Path, compile_job: Make) -> None:
     wait_for(lambda: '"compile"' in read(slow / "events.jsonl"))
     parent.kill()
     parent.wait()
-    wait_for(lambda: not alive(pid))
+    wait_for(lambda: not processes.alive(pid))
     parent.stdout.close()
 
 
@@ -212,14 +213,6 @@ def test_output_of_a_job_is_in_its_log(worker: WorkerProcess, compile_job: Make)
 
 def read(path: Path) -> str:
     return path.read_text() if path.exists() else ""
-
-
-def alive(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
-    except OSError:
-        return False
-    return state != "Z"
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 15.0) -> None:
