@@ -45,11 +45,11 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.demo: pyproject.toml | $(VENV)/bin/python
-	$(BIN)/pip install -q -e '.[report,lab]'
+	$(BIN)/pip install -q --config-settings editable_mode=compat -e '.[report,lab]'
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
-	$(BIN)/pip install -q -e '.[dev]'
+	$(BIN)/pip install -q --config-settings editable_mode=compat -e '.[dev]'
 	@touch $@ $(VENV)/.demo
 
 clean:

@@ -1,5 +1,5 @@
 """`python -m tvmops` is `tvmops`."""
 
-from tvmops.cli.program import main
+from tvmops.cli.start import main
 
 main()

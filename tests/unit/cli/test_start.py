@@ -1,0 +1,39 @@
+"""The console script's quicker import of Invoke."""
+
+import subprocess
+import sys
+
+
+def python(program: str) -> str:
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    return done.stdout
+
+
+def test_invoke_comes_without_asyncio() -> None:
+    shown = python(
+        "import sys; from tvmops.cli.start import import_invoke; import_invoke();"
+        "print('invoke' in sys.modules, 'asyncio' in sys.modules)"
+    )
+    assert shown.split() == ["True", "False"]
+
+
+def test_whoever_imports_mock_afterwards_gets_the_real_one() -> None:
+    shown = python(
+        "from tvmops.cli.start import import_invoke; import_invoke();"
+        "from unittest.mock import Mock; print(Mock(return_value=7)())"
+    )
+    assert shown.split() == ["7"]
+
+
+def test_a_mock_that_is_there_stays() -> None:
+    shown = python(
+        "import unittest.mock; from tvmops.cli.start import import_invoke; import_invoke();"
+        "import invoke.context; print(invoke.context.Mock is unittest.mock.Mock)"
+    )
+    assert shown.split() == ["True"]
+
+
+def test_the_command_line_starts() -> None:
+    command = [sys.executable, "-m", "tvmops", "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.split()[0] == "tvmops"
