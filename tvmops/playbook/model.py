@@ -16,12 +16,61 @@ if TYPE_CHECKING:
 SETUP_NAME = "Gathering Facts"
 
 
+@dataclass(frozen=True, eq=False)
+class Role:
+    """A role as one place uses it. `params`: what the use itself gives; `parents`: the roles that depend on it.
+
+    `public`: its defaults and variables are seen by the play's tasks after it, not by its own alone.
+    """
+
+    name: str
+    folder: Path
+    position: Position
+    defaults: Written
+    vars: Written
+    params: Written
+    parents: tuple[Role, ...] = ()
+    public: bool = True
+
+
+@dataclass(frozen=True)
+class Section:
+    """One part of a block that a task is in: `kind` is tasks, rescue or always. The three parts share `block`."""
+
+    block: int
+    kind: str
+    rescue: bool  # the block has tasks for rescue
+    always: bool  # the block has tasks for always
+
+
+@dataclass(frozen=True)
+class LoopControl:
+    """How a loop goes: names of its variables, what is shown of an item, seconds between items."""
+
+    loop_var: str = "item"
+    index_var: str | None = None
+    label: Value | None = None
+    pause: Value | None = None
+    extended: bool = False
+
+
 @dataclass(frozen=True)
 class Inherited:
-    """What a task gets from the play and the imports around it."""
+    """What a task gets from the play, blocks, roles and imports around it. `path`: blocks, outermost first."""
 
+    path: tuple[Section, ...] = ()
+    role: Role | None = None
+    delegate_to: Value | None = None
+    run_once: Value | None = None
+    check_mode: Value | None = None
+    diff: Value | None = None
+    timeout: Value | None = None
+    throttle: Value | None = None
+    any_errors_fatal: Value | None = None
+    ignore_unreachable: Value | None = None
     become: Value | None = None
     become_user: Value | None = None
+    become_method: Value | None = None
     environment: tuple[Value, ...] = ()
     tags: frozenset[str] = frozenset()
     when: tuple[Condition, ...] = ()
@@ -33,17 +82,26 @@ class Inherited:
 
 @dataclass(frozen=True)
 class Include:
-    """`include_tasks`: the file's name, and what its tasks get from around the include."""
+    """`include_tasks`: the file's name, and what its tasks get from around the include.
+
+    `include_role`: `role` is the role's name, `file` the file in its `tasks` folder; the other fields are its arguments.
+    """
 
     file: Value
     inherited: Inherited
+    role: Value | None = None
+    vars_from: Value | None = None
+    defaults_from: Value | None = None
+    handlers_from: Value | None = None
+    public: bool = False
 
 
 @dataclass(frozen=True, eq=False)
 class Task:
     """One task or handler. Value fields are worked out per host; `args` has the module's own argument names.
 
-    `expressions` are what `assert: that` and `debug: var` evaluate.
+    `expressions` are what `assert: that` and `debug: var` evaluate. `path`: the blocks around it, outermost first.
+    `implicit`: not written by the user (facts at a play's start, handlers between a play's parts).
     """
 
     id: int
@@ -72,6 +130,26 @@ class Task:
     vars: tuple[Written, ...] = ()
     include: Include | None = None
     facts_of_play: bool = False
+    implicit: bool = False
+    path: tuple[Section, ...] = ()
+    role: Role | None = None
+    loop_control: LoopControl = LoopControl()
+    until: tuple[Condition, ...] | None = None
+    retries: Value | None = None
+    delay: Value | None = None
+    listen: tuple[str, ...] = ()
+    delegate_to: Value | None = None
+    delegate_facts: Value | None = None
+    run_once: Value | None = None
+    check_mode: Value | None = None
+    diff: Value | None = None
+    timeout: Value | None = None
+    throttle: Value | None = None
+    async_seconds: Value | None = None
+    poll: Value | None = None
+    any_errors_fatal: Value | None = None
+    ignore_unreachable: Value | None = None
+    become_method: Value | None = None
 
     def __str__(self) -> str:
         return f"{self.position}: {self.module}"
@@ -79,7 +157,11 @@ class Task:
 
 @dataclass(frozen=True, eq=False)
 class Play:
-    """One play of a playbook. `basedir` is the folder of the playbook that was asked for (`playbook_dir`)."""
+    """One play of a playbook. `basedir` is the folder of the playbook that was asked for (`playbook_dir`).
+
+    `tasks` are pre_tasks, roles, tasks and post_tasks, in this order, with an implicit `meta: flush_handlers` after each
+    part that has tasks. `handlers`: the play's own, then those of its roles. `serial`: one value per group of hosts.
+    """
 
     name: str
     position: Position
@@ -95,3 +177,11 @@ class Play:
     vars_files_at: tuple[Position, ...] = ()
     inherited: Inherited = field(default_factory=Inherited)
     gather_facts: bool = True
+    roles: tuple[Role, ...] = ()
+    serial: tuple[Value, ...] = ()
+    max_fail_percentage: Value | None = None
+    any_errors_fatal: Value | None = None
+    force_handlers: Value | None = None
+    strategy: str | None = None  # "linear" or "free"; None: each host at its own pace, which is free
+    throttle: Value | None = None
+    order: str | None = None
