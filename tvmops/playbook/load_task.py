@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -147,10 +148,8 @@ def _load_include(loader: Loader, fields: Fields, call: Call, folder: Path, inhe
         hint = "what is imported is read before anything is known; use include_tasks"
         fields.problems.add(call.position, "the file of import_tasks cannot be a template", hint)
         return ()
-    inner = Inherited(
-        common["become"], common["become_user"], common["environment"], common["tags"], common["when"],
-        common["vars"], inherited.params, common["ignore_errors"], common["no_log"],
-    )  # fmt: skip
+    names = ("become", "become_user", "environment", "tags", "when", "vars", "ignore_errors", "no_log")
+    inner = replace(inherited, **{name: common[name] for name in names})
     return loader.task_file(name, folder, inner, call.position)
 
 
@@ -169,10 +168,7 @@ def _include_task(  # noqa: PLR0917
     loader: Loader, fields: Fields, call: Call, name: str, folder: Path, inherited: Inherited, common: dict[str, Any]
 ) -> Task:
     own = fields.variables()
-    inner = Inherited(
-        inherited.become, inherited.become_user, inherited.environment, inherited.tags, inherited.when,
-        inherited.vars, ((own,) if own.values else ()) + inherited.params, inherited.ignore_errors, inherited.no_log,
-    )  # fmt: skip
+    inner = replace(inherited, params=((own,) if own.values else ()) + inherited.params)
     file = prepare(name, call.position, loader.problems)
     if file.constant:
         loader.foresee(name, folder, inner, call.position)
