@@ -84,7 +84,7 @@ class Inherited:
 class Include:
     """`include_tasks`: the file's name, and what its tasks get from around the include.
 
-    `include_role`: `role` is the role's name, `file` the file in its `tasks` folder; the other fields are its arguments.
+    `include_role`: `role` is the name, `file` the file in its `tasks` folder; the rest are arguments.
     """
 
     file: Value
@@ -159,7 +159,7 @@ class Task:
 class Play:
     """One play of a playbook. `basedir` is the folder of the playbook that was asked for (`playbook_dir`).
 
-    `tasks` are pre_tasks, roles, tasks and post_tasks, in this order, with an implicit `meta: flush_handlers` after each
+    `tasks` are pre_tasks, roles, tasks, post_tasks, in this order, with an implicit `meta: flush_handlers` after every
     part that has tasks. `handlers`: the play's own, then those of its roles. `serial`: one value per group of hosts.
     """
 
