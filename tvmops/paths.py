@@ -28,10 +28,20 @@ def lab_dir() -> Path:
     return Path(os.environ.get("TVMOPS_LAB_DIR") or platformdirs.user_state_path("tvmops") / "lab")
 
 
+def user_path(name: str) -> Path:
+    """A path as a user wrote it, `~` replaced; the home of an unknown user stays as it is."""
+    return Path(os.path.expanduser(name))  # noqa: PTH111  Path.expanduser raises for an unknown user
+
+
+def exists(path: Path) -> bool:
+    """Whether it is there; False, too, for what cannot be a file's name (too long, or with a NUL in it)."""
+    return os.path.exists(path)  # noqa: PTH110  Path.exists raises for these
+
+
 def find_project_file(name: str) -> Path:
     """`name` as given, else the same path inside the checkout; the result may not exist."""
-    given = Path(name).expanduser()
-    if given.exists() or given.is_absolute():
+    given = user_path(name)
+    if exists(given) or given.is_absolute():
         return given
     shipped = project_root() / name
-    return shipped if shipped.exists() else given
+    return shipped if exists(shipped) else given

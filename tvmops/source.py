@@ -86,6 +86,9 @@ def load_yaml(path: str | Path) -> Any:
         raise ConfigError(f"{path}: cannot read: {error.strerror}", "check the path and its permissions") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not UTF-8 text (byte {error.start})", "save the file as UTF-8") from error
+    except ValueError as error:  # a NUL or half a surrogate in the name
+        shown = str(path).encode("unicode_escape").decode("ascii")
+        raise ConfigError(f"{shown}: cannot read: no file can have this name", "correct the name") from error
     return parse_yaml(text, str(path))
 
 

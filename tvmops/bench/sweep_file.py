@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tvmops.errors import ConfigError
-from tvmops.paths import find_project_file
+from tvmops.paths import exists, find_project_file, user_path
 from tvmops.source import Map, Position, Problems, Seq, did_you_mean, load_yaml
 
 BASELINES = ("onnxruntime", "none")
@@ -221,8 +221,8 @@ def _file_source(source: Map, problems: Problems) -> dict[str, Any]:
     if not isinstance(given, str):
         problems.add(source.position, "a source of kind 'file' needs a 'path'")
         return {}
-    path = (Path(source.position.path).parent / Path(given).expanduser()).absolute()
-    if not path.is_file():
+    path = (Path(source.position.path).parent / user_path(given)).absolute()
+    if not (exists(path) and path.is_file()):
         problems.add(source.at("path"), f"no such file: {path}", "paths are relative to the sweep file")
         return {}
     found = {**plain(source), "path": str(path)}

@@ -13,7 +13,7 @@ from invoke.exceptions import Exit
 from invoke.tasks import task
 
 from tvmops.errors import ConfigError, TvmopsError
-from tvmops.paths import find_project_file, lab_dir
+from tvmops.paths import exists, find_project_file, lab_dir
 
 if TYPE_CHECKING:
     from tvmops.inventory.model import Host, Inventory
@@ -56,12 +56,12 @@ def inventory_source(name: str | None) -> Path:
     name = name or os.environ.get("TVMOPS_INVENTORY") or "inventory/hosts.yml"
     if name == "lab" or name.startswith("lab:"):
         path = lab_dir() / (name.partition(":")[2] or "lab") / "inventory.yml"
-        if not path.exists():
+        if not exists(path):
             option = f" --id {path.parent.name}" if name != "lab" else ""
             raise ConfigError(f"--inventory {name}: that lab is not up", f"start it: tvmops lab.up --boards 2{option}")
         return path
     path = find_project_file(name)
-    if not path.exists():
+    if not exists(path):
         raise ConfigError(
             f"--inventory {name}: no such file or folder",
             "name an inventory with --inventory, or run in a folder that has inventory/hosts.yml",

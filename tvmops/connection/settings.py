@@ -16,6 +16,7 @@ from paramiko.ssh_exception import SSHException
 from tvmops.connection.options import SshOptions, ssh_options
 from tvmops.errors import ConfigError
 from tvmops.inventory.model import Host
+from tvmops.paths import exists, user_path
 
 SYSTEM_CONFIG = "/etc/ssh/ssh_config"
 USER_KNOWN_HOSTS = "~/.ssh/known_hosts ~/.ssh/known_hosts2"
@@ -155,12 +156,12 @@ def _read_config(options: SshOptions) -> SSHConfig:
     files = ["~/.ssh/config", SYSTEM_CONFIG]
     if options.config_file is not None:
         files = [] if options.config_file == "none" else [options.config_file]
-        if files and not Path(files[0]).expanduser().is_file():
+        if files and not exists(user_path(files[0])):
             raise ConfigError(f"{options.name}: -F {files[0]}: no such file")
     config = _Config()
     for name in files:
-        path = Path(name).expanduser()
-        if path.is_file():
+        path = user_path(name)
+        if exists(path):
             try:
                 config.parse(_read_lines(path, 0))
             except (SSHException, OSError, UnicodeDecodeError, ValueError) as error:
@@ -182,7 +183,7 @@ def _read_lines(path: Path, depth: int) -> list[str]:
             lines.append(line)
             continue
         for pattern in match.group(1).split():
-            full = base / Path(pattern.strip('"')).expanduser()
+            full = base / user_path(pattern.strip('"'))
             for found in sorted(Path(full.anchor).glob(str(full.relative_to(full.anchor)))):
                 # Blocks of the included file end with it.
                 lines += [*_read_lines(found, depth + 1), block]

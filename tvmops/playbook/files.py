@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tvmops.errors import ConfigError
+from tvmops.paths import exists, user_path
 from tvmops.playbook.engine import Compiled, CompileProblem, compile_file
 from tvmops.playbook.faults import TemplateFault, locate
 from tvmops.playbook.values import Text, final
@@ -24,12 +25,12 @@ MANAGED = "Ansible managed"
 
 def find_file(name: str, folder: str, search: Iterable[str | Path]) -> Path | None:
     """`name` in `folder` of each search path, else in the search path itself; absolute names as they are."""
-    given = Path(name).expanduser()
+    given = user_path(name)
     if given.is_absolute():
-        return given if given.exists() else None
+        return given if exists(given) else None
     for base in search:
         for path in (Path(base) / folder / given, Path(base) / given):
-            if path.exists():
+            if exists(path):
                 return path
     return None
 

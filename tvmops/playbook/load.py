@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tvmops.errors import ConfigError, ConfigErrors
+from tvmops.paths import exists, user_path
 from tvmops.playbook.engine import has_template
 from tvmops.playbook.fields import Fields, kind_of, unknown_keyword, written
 from tvmops.playbook.keywords import IMPORT_PLAYBOOK_KEYWORDS, PLAY_KEYWORDS
@@ -214,8 +215,8 @@ class Loader:
 
     def variables_file(self, name: str, folder: Path, at: Position) -> Written:
         """The variables of a file; faults are noted."""
-        given = Path(name).expanduser()
-        path = near(next((one for one in (folder / "vars" / given, folder / given) if one.exists()), folder / given))
+        given = user_path(name)
+        path = near(next((one for one in (folder / "vars" / given, folder / given) if exists(one)), folder / given))
         data = self.read(path, at)
         if data is None:
             return Written({})
@@ -226,7 +227,7 @@ class Loader:
 
     def task_file(self, name: str, folder: Path, inherited: Inherited, at: Position) -> tuple[Task, ...]:
         """The tasks of a file named in `folder`."""
-        path = near(folder / Path(name).expanduser())
+        path = near(folder / user_path(name))
         if not self._enter(path, at):
             return ()
         data = self.read(path, at)

@@ -10,6 +10,7 @@ from typing import Any
 
 from tvmops.errors import ConfigError
 from tvmops.inventory.model import Host, Inventory
+from tvmops.paths import exists
 from tvmops.playbook.faults import Pending, UndefinedFault
 from tvmops.playbook.files import BlobStore
 from tvmops.playbook.model import Play, Task
@@ -190,7 +191,7 @@ class PlayScope:
 
     def _vars_file(self, name: str, at: str) -> Written:
         folder = self.play.folder
-        path = next((one for one in (folder / "vars" / name, folder / name) if one.exists()), folder / name)
+        path = next((one for one in (folder / "vars" / name, folder / name) if exists(one)), folder / name)
         found = self.state.shared.vars_files.get((path, at))
         if found is None:
             data = load_yaml(path)

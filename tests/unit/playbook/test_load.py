@@ -240,3 +240,16 @@ def test_whatever_is_written_is_loaded_or_refused_with_a_place(data: object) -> 
             assert all(error.message.startswith(folder) for error in errors.errors)
         except ConfigError as error:
             assert error.message.startswith(folder)
+
+
+@pytest.mark.parametrize("name", ["a\0b", "~nobody-has-this-name/a.yml", "x" * 300])
+@pytest.mark.parametrize("keyword", ["import_tasks", "include_tasks"])
+def test_names_that_no_file_can_have(tmp_path: Path, keyword: str, name: str) -> None:
+    path = tmp_path / "site.yml"
+    path.write_text(yaml.safe_dump([{"hosts": "all", "tasks": [{keyword: name}], "vars_files": [f"{name}.2"]}]))
+    with pytest.raises(ConfigError) as info:
+        load_playbooks([path])
+    faults = info.value.errors if isinstance(info.value, ConfigErrors) else [info.value]
+    assert len(faults) == 2
+    assert all(fault.message.startswith(str(path)) for fault in faults)
+    assert all(fault.message.isprintable() for fault in faults)
