@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tvmops.errors import ConfigError
-from tvmops.inventory import program_source, yaml_source
+from tvmops.inventory import ini_source, program_source, yaml_source
 from tvmops.inventory.builder import Builder
 from tvmops.inventory.model import Inventory, Variables
 from tvmops.source import Map, load_yaml
@@ -26,7 +26,7 @@ def load_inventory(sources: Sequence[Path], playbook_dir: Path | None = None) ->
     for source in sources:
         folder = source if source.is_dir() else source.parent
         for path in _files_of(source):
-            (program_source if _is_program(path) else yaml_source).read(path, builder)
+            _read_source(path, builder)
         folders.append(folder)
     if playbook_dir is not None and playbook_dir.resolve() not in [folder.resolve() for folder in folders]:
         folders.append(playbook_dir)
@@ -34,6 +34,15 @@ def load_inventory(sources: Sequence[Path], playbook_dir: Path | None = None) ->
         _add_files(folder / "group_vars", list(builder.groups), builder.group_files)
         _add_files(folder / "host_vars", list(builder.hosts), builder.host_files)
     return builder.build(list(sources))
+
+
+def _read_source(path: Path, builder: Builder) -> None:
+    if _is_program(path):
+        program_source.read(path, builder)
+    elif ini_source.is_ini(path):
+        ini_source.read(path, builder)
+    else:
+        yaml_source.read(path, builder)
 
 
 def _files_of(source: Path) -> list[Path]:
