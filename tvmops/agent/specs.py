@@ -4,7 +4,7 @@ import json
 import re
 from collections import namedtuple
 
-from .modules import MODULES, load
+from .modules import INTERNAL, MODULES, load
 
 # `argument` is None when the fault is not one argument's; `nearest` is a known name that may have been meant.
 Problem = namedtuple("Problem", "argument message nearest")
@@ -49,7 +49,7 @@ def validate(name, args, templated=False):
     clean_args has every argument of the SPEC under its own name (not an alias), converted to its type, absent
     ones as their default or None. With `templated`, values that still hold Jinja are not looked into.
     """
-    if name not in MODULES:
+    if name not in MODULES and name not in INTERNAL:
         return {}, [Problem(None, "there is no module %r" % name, nearest(name, MODULES))]
     module = load(name)
     problems = []

@@ -76,12 +76,19 @@ MODULES = {
     "ansible.builtin.wait_for_connection": "wait_for_connection",
 }
 
+# What only the controller may ask for, on behalf of its own modules (fetch, script, reboot).
+INTERNAL = {
+    "_boot": "_boot",
+    "_read_piece": "_read_piece",
+    "_script": "_script",
+}
+
 
 def load(name):
     """The Python module for an accepted name. Raises KeyError for any other name."""
-    return importlib.import_module("." + MODULES[name], __name__)
+    return importlib.import_module("." + (INTERNAL.get(name) or MODULES[name]), __name__)
 
 
 def runs_on_controller(name):
-    """True for modules that the playbook engine carries out itself (debug, assert, fail, set_fact)."""
+    """True for modules that the playbook engine carries out itself (debug, set_fact, pause, fetch, ...)."""
     return getattr(load(name), "RUNS_ON", "board") == "controller"
