@@ -1,0 +1,223 @@
+"""find: files and directories by name, age, size, kind, mode and content."""
+
+import fnmatch
+import os
+import re
+import stat
+import time
+
+from .. import attributes
+from ..context import ModuleError
+from ..files import hashes
+from ..textfile import compiled
+from .stat import KINDS as FLAGS
+from .stat import PERMISSIONS
+
+SPEC = {
+    "paths": {"type": "list", "elements": "path", "required": True, "aliases": ["name", "path"]},
+    "patterns": {"type": "list", "elements": "str", "default": [], "aliases": ["pattern"]},
+    "excludes": {"type": "list", "elements": "str", "aliases": ["exclude"]},
+    "use_regex": {"type": "bool", "default": False},
+    "contains": {"type": "str"},
+    "read_whole_file": {"type": "bool", "default": False},
+    "encoding": {"type": "str"},
+    "file_type": {"type": "str", "choices": ["any", "directory", "file", "link"], "default": "file"},
+    "recurse": {"type": "bool", "default": False},
+    "depth": {"type": "int"},
+    "follow": {"type": "bool", "default": False},
+    "hidden": {"type": "bool", "default": False},
+    "age": {"type": "str"},
+    "age_stamp": {"type": "str", "choices": ["atime", "ctime", "mtime"], "default": "mtime"},
+    "size": {"type": "str"},
+    "mode": {"type": "mode"},
+    "exact_mode": {"type": "bool", "default": True},
+    "get_checksum": {"type": "bool", "default": False},
+    "checksum_algorithm": {
+        "type": "str",
+        "choices": ["md5", "sha1", "sha224", "sha256", "sha384", "sha512"],
+        "default": "sha1",
+        "aliases": ["checksum", "checksum_algo"],
+    },
+    "limit": {"type": "int"},
+}
+CHECK = "run"
+EXAMPLE = {"paths": "/var/log", "patterns": "*.old,*.log.gz", "recurse": True, "size": "10m", "age": "4w"}
+AGE_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}  # seconds
+SIZE_UNITS = {"b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}  # bytes
+KINDS = {"directory": stat.S_ISDIR, "file": stat.S_ISREG, "link": stat.S_ISLNK, "any": lambda mode: True}
+
+
+def act(ctx, args):
+    """Walk below every path and keep what fits."""
+    search = Search(args)
+    for path in args["paths"]:
+        if search.full():
+            break
+        try:
+            if not os.path.isdir(path):
+                raise ModuleError("'%s' is not a directory" % path)
+            search.walk(path)
+        except ModuleError as error:
+            search.skipped[path] = error.msg
+        except OSError as error:
+            search.skipped[path] = str(error)
+    return search.outcome()
+
+
+class Search:
+    """One task's search: what to look for, and what was found."""
+
+    def __init__(self, args):
+        self.args = args
+        self.found = []
+        self.examined = 0
+        self.skipped = {}
+        self._now = time.time()
+        self._age = _number(args["age"], "age", AGE_UNITS)
+        self._size = _number(args["size"], "size", SIZE_UNITS)
+        default = [".*" if args["use_regex"] else "*"]
+        self._wanted = _name_test(args["patterns"] or default, args["use_regex"])
+        self._excluded = _name_test(args["excludes"] or [], args["use_regex"])
+        self._contains = _content_test(args)
+
+    def full(self):
+        """True when as many were found as the task wants."""
+        return self.args["limit"] is not None and len(self.found) >= self.args["limit"]
+
+    def outcome(self):
+        """The result."""
+        msg = "All paths examined"
+        if self.skipped:
+            msg = "Not all paths examined: %s" % "; ".join(self.skipped[path] for path in sorted(self.skipped))
+        elif self.full():
+            msg = "Limit of matches reached"
+        values = {"files": self.found, "matched": len(self.found), "examined": self.examined}
+        return dict(values, changed=False, msg=msg, skipped_paths=self.skipped)
+
+    def walk(self, top):
+        """Look at everything below a directory, nearest first."""
+        for folder, directories, names in os.walk(top, followlinks=self.args["follow"], onerror=self._unreadable):
+            self.examined += len(directories) + len(names)
+            if self.args["depth"] and _level(folder, top) > self.args["depth"]:
+                del directories[:]
+                continue
+            for name in names + directories:
+                if self.full():
+                    return
+                self._consider(os.path.join(folder, name), name)
+            if not self.args["recurse"]:
+                return
+
+    def _unreadable(self, error):
+        self.skipped[error.filename] = str(error)
+
+    def _consider(self, path, name):
+        if name.startswith(".") and not self.args["hidden"]:
+            return
+        try:
+            status = os.lstat(path)
+        except FileNotFoundError:
+            return  # it went away meanwhile
+        kind = self.args["file_type"]
+        if not KINDS[kind](status.st_mode) or not self._wanted(name) or self._excluded(name):
+            return
+        if not self._age_fits(status) or not self._mode_fits(status):
+            return
+        if kind == "file" and not (self._size_fits(status) and self._contains(path)):
+            return
+        entry = _described(path, status)
+        if self.args["get_checksum"] and stat.S_ISREG(status.st_mode):
+            entry["checksum"] = hashes(path, self.args["checksum_algorithm"])[0]
+        self.found.append(entry)
+
+    def _age_fits(self, status):
+        if self._age is None:
+            return True
+        return _at_least(self._now - getattr(status, "st_" + self.args["age_stamp"]), self._age)
+
+    def _size_fits(self, status):
+        return self._size is None or _at_least(status.st_size, self._size)
+
+    def _mode_fits(self, status):
+        if self.args["mode"] is None:
+            return True
+        mode = stat.S_IMODE(status.st_mode)
+        wanted = attributes.parse_mode(self.args["mode"], 0)
+        return mode == wanted if self.args["exact_mode"] else mode & wanted == wanted
+
+
+def _level(folder, top):
+    """1 for `top` itself, 2 for the directories in it, and so on."""
+    below = os.path.relpath(folder, top)
+    return 1 if below == "." else 2 + below.count(os.sep)
+
+
+def _number(text, name, units):
+    """-5k -> (5120, True): a number in units, and whether at most that is wanted. None without text."""
+    if text is None:
+        return None
+    match = re.match(r"(-?)(\d+)(%s)?\Z" % "|".join(sorted(units)), text.strip().lower())
+    if match is None:
+        raise ModuleError("%s %r is not a number, with one of %s after it or nothing" % (name, text, " ".join(units)))
+    sign, digits, unit = match.groups()
+    return int(digits) * units.get(unit, 1), sign == "-"
+
+
+def _at_least(value, bound):
+    number, at_most = bound
+    return value <= number if at_most else value >= number
+
+
+def _name_test(patterns, use_regex):
+    """What tells whether a file's name fits one of the patterns."""
+    if use_regex:
+        expressions = [compiled(pattern) for pattern in patterns]
+        return lambda name: any(expression.match(name) for expression in expressions)
+    return lambda name: any(fnmatch.fnmatch(name, pattern) for pattern in patterns)
+
+
+def _content_test(args):
+    """What tells whether a file's content fits `contains`."""
+    if args["contains"] is None:
+        return lambda path: True
+    expression = compiled(args["contains"])
+    try:
+        "".encode(args["encoding"] or "utf-8")
+    except LookupError:
+        raise ModuleError("there is no encoding %r" % args["encoding"])
+
+    def fits(path):
+        try:
+            with open(path, encoding=args["encoding"] or "utf-8", errors="surrogateescape") as source:
+                if args["read_whole_file"]:
+                    return expression.search(source.read()) is not None
+                return any(expression.match(line) for line in source)
+        except (OSError, UnicodeError):
+            return False
+
+    return fits
+
+
+def _described(path, status):
+    """What Ansible tells of a file that was found."""
+    mode = status.st_mode
+    entry = {
+        "path": path,
+        "mode": "%04o" % stat.S_IMODE(mode),
+        "uid": status.st_uid,
+        "gid": status.st_gid,
+        "pw_name": attributes.user_name(status.st_uid),
+        "gr_name": attributes.group_name(status.st_gid),
+        "size": status.st_size,
+        "inode": status.st_ino,
+        "dev": status.st_dev,
+        "nlink": status.st_nlink,
+        "atime": status.st_atime,
+        "mtime": status.st_mtime,
+        "ctime": status.st_ctime,
+        "isuid": bool(mode & stat.S_ISUID),
+        "isgid": bool(mode & stat.S_ISGID),
+    }
+    entry.update((name, test(mode)) for name, test in FLAGS)
+    entry.update((name, bool(mode & (0o400 >> bit))) for bit, name in enumerate(PERMISSIONS))
+    return entry
