@@ -1,62 +1,70 @@
-"""Which keywords a play and a task may have; everything else is refused."""
+"""Which keywords plays, blocks, roles and tasks may have; everything else is refused."""
 
 from __future__ import annotations
 
-PLAY_KEYWORDS = frozenset(
+# What blocks, roles, imports and plays pass on to the tasks in them.
+PASSED_ON = frozenset(
     (
-        "name", "hosts", "vars", "vars_files", "tasks", "handlers", "tags", "become", "become_user", "become_method",
-        "environment", "gather_facts", "ignore_errors", "no_log",
+        "any_errors_fatal", "become", "become_method", "become_user", "check_mode", "diff", "environment",
+        "ignore_errors", "ignore_unreachable", "no_log", "run_once", "tags", "throttle", "timeout",
     )
 )  # fmt: skip
+PASSED_ON_BELOW_PLAYS = PASSED_ON | {"delegate_facts", "delegate_to", "notify", "when"}
+PLAY_KEYWORDS = PASSED_ON | {
+    "force_handlers", "gather_facts", "handlers", "hosts", "max_fail_percentage", "name", "order", "post_tasks",
+    "pre_tasks", "roles", "serial", "strategy", "tasks", "vars", "vars_files",
+}  # fmt: skip
 IMPORT_PLAYBOOK_KEYWORDS = frozenset(
     ("name", "import_playbook", "ansible.builtin.import_playbook", "vars", "tags", "when")
 )
-TASK_KEYWORDS = frozenset(
+BLOCK_KEYWORDS = PASSED_ON_BELOW_PLAYS | {"always", "block", "name", "rescue", "vars"}
+TASK_KEYWORDS = PASSED_ON_BELOW_PLAYS | {
+    "action", "args", "async", "changed_when", "delay", "failed_when", "local_action", "loop", "loop_control", "name",
+    "poll", "register", "retries", "until", "vars", "with_items",
+}  # fmt: skip
+HANDLER_KEYWORDS = TASK_KEYWORDS | {"listen"}
+INCLUDE_KEYWORDS = frozenset(
     (
-        "name", "args", "when", "loop", "with_items", "register", "tags", "become", "become_user", "become_method",
-        "environment", "changed_when", "failed_when", "ignore_errors", "no_log", "notify", "vars",
+        "action", "args", "ignore_errors", "loop", "loop_control", "name", "no_log", "register", "run_once", "tags",
+        "timeout", "vars", "when", "with_items",
     )
 )  # fmt: skip
-INCLUDE_KEYWORDS = frozenset(("name", "args", "when", "loop", "with_items", "tags", "vars", "no_log", "ignore_errors"))
-IMPORT_KEYWORDS = frozenset(
-    (
-        "name",
-        "args",
-        "when",
-        "tags",
-        "vars",
-        "become",
-        "become_user",
-        "become_method",
-        "environment",
-        "ignore_errors",
-        "no_log",
-    )
-)
+IMPORT_KEYWORDS = PASSED_ON_BELOW_PLAYS | {"action", "args", "name", "vars"}
+# An entry of `roles:` or of a role's dependencies; any other key is a parameter of the role.
+ROLE_KEYWORDS = (PASSED_ON_BELOW_PLAYS - {"notify"}) | {"name", "role", "vars"}
+APPLY_KEYWORDS = PASSED_ON_BELOW_PLAYS | {"name", "vars"}
+LOOP_CONTROL_KEYWORDS = frozenset(("extended", "extended_allitems", "index_var", "label", "loop_var", "pause"))
+META_KEYWORDS = frozenset(("allow_duplicates", "dependencies", "galaxy_info"))
+STRATEGIES = ("free", "linear")
+ORDERS = ("inventory", "reverse_inventory", "reverse_sorted", "shuffle", "sorted")
+BECOME_METHODS = ("su", "sudo")
 
 # Ansible has these, tvmops does not: worth saying so, because the word is not a typing mistake.
 ANSIBLE_ONLY = frozenset(
     (
-        "action", "always", "any_errors_fatal", "async", "become_exe", "become_flags", "block", "check_mode",
-        "collections", "connection", "debugger", "delay", "delegate_facts", "delegate_to", "diff", "fact_path",
-        "force_handlers", "gather_subset", "gather_timeout", "ignore_unreachable", "include", "listen", "local_action",
-        "loop_control", "max_fail_percentage", "module_defaults", "order", "poll", "port", "post_tasks", "pre_tasks",
-        "remote_user", "rescue", "retries", "roles", "run_once", "serial", "strategy", "throttle", "timeout", "until",
-        "vars_prompt", "include_role", "import_role", "include_vars", "meta", "role", "validate_argspec",
+        "argument_specs", "become_exe", "become_flags", "break_when", "collections", "connection", "debugger",
+        "fact_path", "gather_subset", "gather_timeout", "include", "module_defaults", "port", "remote_user", "user",
+        "validate_argspec", "vars_prompt",
     )
 )  # fmt: skip
 INSTEAD = {
-    "remote_user": "set the host variable ansible_user",
-    "port": "set the host variable ansible_port",
+    "argument_specs": "check what a role was given with a task 'assert'",
+    "become_exe": "set the host variable ansible_become_exe",
+    "become_flags": "set the host variable ansible_become_flags",
+    "break_when": "put a condition on the task",
+    "collections": "write the modules' whole names",
     "connection": "set the host variable ansible_connection",
-    "check_mode": "use the option --check",
-    "diff": "use the option --diff",
-    "with_dict": "use loop with the filter dict2items",
-    "with_list": "use loop",
-    "with_fileglob": "name the files in a loop",
+    "debugger": "run with --start-at-task, or add tasks with debug",
+    "fact_path": "leave it out",
     "gather_subset": "facts are gathered in one go; leave it out",
-    "action": "write the module's name as the key",
-    "local_action": "tvmops runs nothing on the controller",
+    "gather_timeout": "facts are gathered in one go; leave it out",
     "include": "use import_tasks or include_tasks",
-    "listen": "notify the handler by its name",
+    "module_defaults": "write the arguments on every task",
+    "port": "set the host variable ansible_port",
+    "remote_user": "set the host variable ansible_user",
+    "user": "set the host variable ansible_user",
+    "vars_prompt": "give the variable with --extra-vars",
+    "with_dict": "use loop with the filter dict2items",
+    "with_fileglob": "name the files in a loop",
+    "with_list": "use loop",
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,9 +19,10 @@ SETUP_NAME = "Gathering Facts"
 
 @dataclass(frozen=True, eq=False)
 class Role:
-    """A role as one place uses it. `params`: what the use itself gives; `parents`: the roles that depend on it.
+    """A role as one place uses it. `params`: what the use itself gives; `parents`: roles around it, outermost first.
 
-    `public`: its defaults and variables are seen by the play's tasks after it, not by its own alone.
+    `use_vars`: the `vars:` of the use. `public`: its defaults and variables are seen by the play's other tasks, too.
+    `once`: where `same` uses of the role follow each other, only the first that really runs a task is run.
     """
 
     name: str
@@ -29,8 +31,48 @@ class Role:
     defaults: Written
     vars: Written
     params: Written
+    use_vars: Written = field(default_factory=lambda: Written({}))
     parents: tuple[Role, ...] = ()
+    dependencies: tuple[Role, ...] = ()
     public: bool = True
+    once: bool = False
+    same: str = ""
+
+    @cached_property
+    def all_dependencies(self) -> tuple[Role, ...]:
+        """Dependencies of dependencies first, each once for every way that leads to it."""
+        return tuple(one for direct in self.dependencies for one in (*direct.all_dependencies, direct))
+
+    @cached_property
+    def default_layers(self) -> tuple[Written, ...]:
+        """Defaults that its tasks see, strongest first: its own, those around it, its dependencies'."""
+        around = (role.defaults for role in reversed(self.parents))
+        return _with_values(self.defaults, *around, *self.exported_defaults[1:])
+
+    @cached_property
+    def exported_defaults(self) -> tuple[Written, ...]:
+        """Defaults that the play sees of a public role, its own first (which may be empty)."""
+        return (self.defaults, *(role.defaults for role in reversed(self.all_dependencies)))
+
+    @cached_property
+    def exported_vars(self) -> tuple[Written, ...]:
+        """Variables that the play sees of a public role, strongest first."""
+        return _with_values(self.vars, *(role.vars for role in reversed(self.all_dependencies)))
+
+    @cached_property
+    def variable_layers(self) -> tuple[Written, ...]:
+        """Variables that its tasks see below their own, strongest first."""
+        around = (layer for role in reversed(self.parents) for layer in (role.vars, role.use_vars))
+        return _with_values(self.use_vars, self.vars, *self.exported_vars, *around)
+
+    @cached_property
+    def param_layers(self) -> tuple[Written, ...]:
+        """What the uses give, strongest first."""
+        return _with_values(self.params, *(role.params for role in reversed(self.parents)))
+
+
+def _with_values(*layers: Written) -> tuple[Written, ...]:
+    return tuple(dict.fromkeys(layer for layer in layers if layer.values))
 
 
 @dataclass(frozen=True)
@@ -52,15 +94,26 @@ class LoopControl:
     label: Value | None = None
     pause: Value | None = None
     extended: bool = False
+    extended_allitems: bool = True
 
 
 @dataclass(frozen=True)
 class Inherited:
-    """What a task gets from the play, blocks, roles and imports around it. `path`: blocks, outermost first."""
+    """What a task gets from the play, blocks, roles and imports around it. `path`: blocks, outermost first.
+
+    `base`: the folder of the play's file. `within`: the folders of the files that include or import this one, as they
+    were written, innermost first. `handlers`: these are handlers.
+    """
 
     path: tuple[Section, ...] = ()
     role: Role | None = None
+    base: Path = Path()
+    within: tuple[str, ...] = ()
+    handlers: bool = False
+    notify: Value | None = None
+    notify_position: Position | None = None
     delegate_to: Value | None = None
+    delegate_facts: Value | None = None
     run_once: Value | None = None
     check_mode: Value | None = None
     diff: Value | None = None
@@ -80,20 +133,30 @@ class Inherited:
     no_log: Value | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Include:
     """`include_tasks`: the file's name, and what its tasks get from around the include.
 
-    `include_role`: `role` is the name, `file` the file in its `tasks` folder; the rest are arguments.
+    `include_role`: `role` is the name, `file` the file in its `tasks` folder (empty: main), `from_files` the other
+    files by kind (vars, defaults, handlers). `once`: allow_duplicates is no.
     """
 
     file: Value
     inherited: Inherited
     role: Value | None = None
-    vars_from: Value | None = None
-    defaults_from: Value | None = None
-    handlers_from: Value | None = None
+    from_files: tuple[tuple[str, Value], ...] = ()
     public: bool = False
+    once: bool = False
+    own_vars: Written = field(default_factory=lambda: Written({}))
+
+
+@dataclass(frozen=True)
+class Included:
+    """What an include brings in: tasks, handlers for the rest of the play, and roles that count as the play's."""
+
+    tasks: tuple[Task, ...] = ()
+    handlers: tuple[Task, ...] = ()
+    roles: tuple[Role, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,13 +217,18 @@ class Task:
     def __str__(self) -> str:
         return f"{self.position}: {self.module}"
 
+    def full_title(self, title: str) -> str:
+        """The title with the role's name before it, as Ansible shows tasks of roles."""
+        return f"{self.role.name} : {title}" if self.role else title
+
 
 @dataclass(frozen=True, eq=False)
 class Play:
     """One play of a playbook. `basedir` is the folder of the playbook that was asked for (`playbook_dir`).
 
     `tasks` are pre_tasks, roles, tasks, post_tasks, in this order, with an implicit `meta: flush_handlers` after every
-    part that has tasks. `handlers`: the play's own, then those of its roles. `serial`: one value per group of hosts.
+    part. `handlers`: those of `roles:`, the play's own, those of imported roles; of those with one name the last is
+    notified. `roles`: all whose variables the play sees, weakest first. `serial`: one value per group of hosts.
     """
 
     name: str
