@@ -1,12 +1,12 @@
 """Mode, owner and group of a file: the arguments that many modules share."""
 
 import grp
-import os
 import pwd
 import stat
 
+from . import overlay
 from .context import ModuleError
-from .files import default_mode, kind
+from .files import default_mode, exists, kind, need_status, set_attributes
 
 SPEC = {"mode": {"type": "mode"}, "owner": {"type": "str"}, "group": {"type": "str"}}
 
@@ -17,7 +17,7 @@ BITS = {"r": 0o444, "w": 0o222, "x": 0o111, "s": 0o6000, "t": 0o1000}
 def observed(args, path, follow=True):
     """The attributes that `args` speaks of, as they are: {"mode": "0644", "owner": "root", "group": "root"}."""
     found = {}
-    status = os.stat(path) if follow else os.lstat(path)
+    status = need_status(path, follow)
     if args.get("mode") is not None and not stat.S_ISLNK(status.st_mode):
         found["mode"] = "%04o" % stat.S_IMODE(status.st_mode)
     if args.get("owner") is not None:
@@ -35,12 +35,12 @@ def wanted(ctx, args, path, follow=True, directory=False):
     asked = {}
     at = kind(path)
     if at == "link" and follow:
-        at = "other" if os.path.exists(path) else "absent"
+        at = "other" if exists(path) else "absent"
     if args.get("mode") is not None and at != "link":
         if at == "absent":
             current = default_mode(directory)
         else:
-            status = os.stat(path)
+            status = need_status(path)
             current, directory = stat.S_IMODE(status.st_mode), stat.S_ISDIR(status.st_mode)
         asked["mode"] = "%04o" % parse_mode(args["mode"], current, directory)
     for key, to_id, to_name in (("owner", user_id, user_name), ("group", group_id, group_name)):
@@ -48,7 +48,7 @@ def wanted(ctx, args, path, follow=True, directory=False):
             try:
                 asked[key] = to_name(to_id(args[key]))
             except ModuleError:
-                if not ctx.check:
+                if not overlay.unsure():
                     raise
                 asked[key] = args[key]
     return asked
@@ -65,16 +65,7 @@ def numbers(attributes):
 def apply(path, attributes, follow=True):
     """Give a file the attributes of a dict as `wanted` gives it; others stay."""
     mode, uid, gid = numbers(attributes)
-    status = os.stat(path) if follow else os.lstat(path)
-    if uid not in (-1, status.st_uid) or gid not in (-1, status.st_gid):
-        try:
-            os.chown(path, uid, gid, follow_symlinks=follow)
-        except PermissionError:
-            raise ModuleError("may not change the owner of %s: this needs become" % path, path=path)
-    # After the owner, because a change of owner clears setuid bits.
-    if mode is not None and (follow or not stat.S_ISLNK(status.st_mode)):
-        if stat.S_IMODE(os.stat(path).st_mode) != mode:
-            os.chmod(path, mode)
+    set_attributes(path, mode, uid, gid, follow)
 
 
 def report(path):
@@ -82,7 +73,7 @@ def report(path):
     state = kind(path)
     if state == "absent":
         return {"state": state}
-    status = os.lstat(path)
+    status = need_status(path, follow=False)
     if state == "file" and status.st_nlink > 1:
         state = "hard"
     return {

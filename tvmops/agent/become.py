@@ -63,7 +63,9 @@ def run_as(account, run, wire, services):
         os.close(up_read)
         os.close(down_write)
         wire.abandon()
-        _Child(run.task, space, os.fdopen(up_write, "wb", 0), os.fdopen(down_read, "rb")).live(account, run)
+        child = _Child(run.task, space, os.fdopen(up_write, "wb", 0), os.fdopen(down_read, "rb"))
+        child.recorder = services.recorder.lent(account.pw_uid)
+        child.live(account, run)
     _children[pid] = space
     os.close(up_write)
     os.close(down_read)
@@ -114,6 +116,9 @@ def _serve(events, answers, wire, services, space):
                 answer = {"error": msg}
             answers.write((json.dumps(answer) + "\n").encode("ascii"))
             continue
+        if message["ev"] == "overlay":
+            services.recorder.overlay.take(message["overlay"])
+            continue
         if message["ev"] == "done":
             done = message["result"]
         wire.emit(message.pop("ev"), **message)
@@ -141,7 +146,10 @@ class _Child:
                 msg = "cannot become %s: %s" % (account.pw_name, error)
                 self._emit("done", task=self._task["id"], result={"changed": False, "failed": True, "msg": msg})
             else:
+                self.recorder.overlay.tree.use_blobs(self.blob)
                 run.run(self._emit, self)
+                if run.check:
+                    self._emit("overlay", overlay=self.recorder.overlay.as_json())
             status = 0
         except BrokenPipeError:
             pass  # the agent itself has ended

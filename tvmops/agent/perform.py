@@ -5,6 +5,7 @@ import os
 
 from . import diff, specs
 from .context import Context, ModuleError
+from .files import Unknown
 from .modules import load
 
 CENSORED = "the output has been hidden due to the fact that 'no_log: true' was specified for this result"
@@ -15,10 +16,13 @@ def perform(task, args, check, show_diff, services):
     """Carry out one item of a task -> its result. Never raises for what a module does."""
     environment = {str(key): str(value) for key, value in (task.get("environment") or {}).items()}
     ctx = Context(check, show_diff, environment, services)
+    services.recorder.begin(check, task)
     before = dict(os.environ) if environment else None
     os.environ.update(environment)
     try:
         outcome = _run_module(ctx, task["module"], args)
+    except Unknown as error:
+        outcome = {"changed": True, "unknown": True, "msg": error.msg}
     except ModuleError as error:
         outcome = dict(error.values, failed=True, msg=error.msg)
     except OSError as error:
@@ -28,6 +32,7 @@ def perform(task, args, check, show_diff, services):
     finally:
         if before is not None:
             _restore_environment(before)
+    services.recorder.end(task, outcome)
     return _decided(task, outcome)
 
 
@@ -73,6 +78,8 @@ def _converge(ctx, module, name, args):
     if outcome["changed"] and not ctx.check:
         outcome.update(module.apply(ctx, args, before, after) or {})
         _verify(ctx, module, args)
+    elif outcome["changed"] and hasattr(module, "predict"):
+        module.predict(ctx, args, before, after)
     if hasattr(module, "result"):
         outcome.update(module.result(ctx, args, after) or {})
     return outcome

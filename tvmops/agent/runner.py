@@ -6,6 +6,7 @@ from .perform import perform
 def run_batch(batch, wire, services):
     """Run a batch's tasks and report each. Stops after a failed task, or when nobody listens any more."""
     stopped_at = None
+    services.begin_run(batch)
     services.offer(batch.get("blobs") or {})
     for task in batch.get("tasks") or ():
         if wire.gone:

@@ -1,6 +1,9 @@
 """What the agent process offers to the modules it runs: blobs, scratch space, progress."""
 
 import os
+import re
+
+from . import recording
 
 
 class Services:
@@ -14,12 +17,20 @@ class Services:
         self._scratch = None
         self._keep = os.path.join(cache, "blobs") if keep_blobs else None
         self._store = blobs.BlobStore(self._blob_dir, wire)
+        self.recorder = recording.Recorder(self.blob)
         self._task = None
         self._emit = None
 
     def begin(self, task, emit):
         """The task whose progress is reported from now on."""
         self._task, self._emit = task, emit
+
+    def begin_run(self, batch):
+        """The run that a batch belongs to: its changes can be undone. Batches without a name leave no journal."""
+        run = batch.get("run")
+        if isinstance(run, str) and re.match(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}$", run):
+            folder = os.path.join(recording.state_directory(), "runs", run, "journal")
+            self.recorder.begin_run(run, batch.get("owner"), batch.get("what"), folder)
 
     def offer(self, inline):
         """Small blobs that came with a batch: {sha256: base64}."""
@@ -59,6 +70,7 @@ class Services:
 
     def close(self):
         """Remove everything this run has put on the board for itself."""
+        self.recorder.close()
         if self._run_dir is not None:
             import shutil
 

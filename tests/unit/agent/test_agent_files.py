@@ -108,7 +108,7 @@ class TestFile:
     def test_unknown_owner(self, board: Driver, tmp_path: Path) -> None:
         result = board.task("file", {"path": str(tmp_path), "owner": "no-such-user"})
         assert "no user 'no-such-user'" in result["msg"]
-        assert board.task("file", {"path": str(tmp_path), "owner": "no-such-user"}, check=True)["changed"]
+        assert board.task("file", {"path": str(tmp_path), "owner": "no-such-user"}, check=True)["failed"]
 
 
 class TestCopy:
