@@ -124,24 +124,24 @@ def distinct(values):
     return result
 
 
-def union(one, other):
+def union(first, second):
     """Values of either list."""
-    return distinct(list(one) + list(other))
+    return distinct(list(first) + list(second))
 
 
-def intersect(one, other):
+def intersect(first, second):
     """Values of both lists."""
-    return distinct([value for value in one if value in other])
+    return distinct([value for value in first if value in second])
 
 
-def difference(one, other):
+def difference(first, second):
     """Values of the first list that are not in the second."""
-    return distinct([value for value in one if value not in other])
+    return distinct([value for value in first if value not in second])
 
 
-def symmetric_difference(one, other):
+def symmetric_difference(first, second):
     """Values of exactly one of the lists."""
-    return difference(union(one, other), intersect(one, other))
+    return difference(union(first, second), intersect(first, second))
 
 
 def flatten(value, levels=None, skip_nulls=True):

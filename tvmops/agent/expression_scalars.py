@@ -148,7 +148,6 @@ def _get(value, *arguments):
 METHODS = {
     name: _method(name)
     for name in (
-        "count",
         "endswith",
         "find",
         "isdigit",

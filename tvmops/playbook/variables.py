@@ -148,6 +148,15 @@ class Scope(Mapping[str, Any]):
         finally:
             self._active.pop()
 
+    def awaits(self, name: str) -> bool:
+        """True when a name is a registered result that the board has yet to give, and nothing hides it."""
+        for layer in self._layers:
+            if type(layer) is Facts and layer.awaited and layer.could_have(name):
+                return False
+            if name in layer.values:
+                return layer.values[name] is AWAITED
+        return False
+
     def written(self, name: str) -> bool:
         """True when a user gave this variable, whatever its value."""
         return name in self
