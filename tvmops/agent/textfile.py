@@ -3,9 +3,8 @@
 import os
 import re
 
-from . import attributes
+from . import attributes, files
 from .context import ModuleError
-from .files import backup, kind, make_directories, replacing
 from .modules.copy import check_validity
 
 SPEC = dict(
@@ -17,19 +16,18 @@ SPEC = dict(
 
 
 def read(path):
-    """(the real path, the file's bytes; None when there is no file). Raises ModuleError for a directory."""
-    real = os.path.realpath(path)
-    at = kind(real)
+    """(the real path, the file's bytes; None when there is no file). Raises ModuleError and files.Unknown."""
+    real = files.real_path(path)
+    at = files.kind(real)
     if at == "directory":
         raise ModuleError("%s is a directory" % path, rc=256, path=path)
-    if at == "absent":
-        return real, None
-    with open(real, "rb") as source:
-        return real, source.read()
+    return real, None if at == "absent" else files.read(real)
 
 
 def missing(path, remedy):
-    """The error for a file that must be there."""
+    """The error for a file that must be there; in check mode nobody may be able to tell whether it would be."""
+    if files.unsure():
+        return files.Unknown("%s is not there, but an earlier task may make it" % path)
     return ModuleError("%s does not exist%s" % (path, remedy), rc=257, path=path)
 
 
@@ -51,10 +49,10 @@ def apply(ctx, args, before, after):
         attributes.apply(path, after)
         return extra
     if args["backup"] and before["state"] == "file":
-        extra["backup_file"] = backup(path)
-    make_directories(os.path.dirname(path))
+        extra["backup_file"] = files.backup(path)
+    files.make_directories(os.path.dirname(path))
     mode, uid, gid = attributes.numbers(after)
-    with replacing(path, mode, uid, gid) as target:
+    with files.replacing(path, mode, uid, gid) as target:
         target.write(after["_data"])
         target.flush()
         check_validity(ctx, args["validate"], target.name)

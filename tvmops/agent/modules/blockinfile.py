@@ -28,13 +28,13 @@ EXAMPLE = {
 # A file that has the markers twice, or markers that are no single line, change again in the next run, as in Ansible.
 VERIFY = False
 NEWLINE = b"\n"
-__all__ = ["SPEC", "apply"]
+predict = apply
 
 
 def inspect(ctx, args):
     """The file's text as it is, and as it should be."""
     path, old = read(args["path"])
-    if old is None and not args["create"] and not ctx.check:
+    if old is None and not args["create"]:
         raise missing(args["path"], " (create: true would make it)")
     if old is None and args["state"] == "absent":
         return states(ctx, args, path, None, None)

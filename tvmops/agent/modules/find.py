@@ -1,14 +1,14 @@
 """find: files and directories by name, age, size, kind, mode and content."""
 
+import codecs
 import fnmatch
 import os
 import re
 import stat
 import time
 
-from .. import attributes
+from .. import attributes, files
 from ..context import ModuleError
-from ..files import hashes
 from ..textfile import compiled
 from .stat import KINDS as FLAGS
 from .stat import PERMISSIONS
@@ -41,6 +41,7 @@ SPEC = {
     "limit": {"type": "int"},
 }
 CHECK = "run"
+PREDICTS = True
 EXAMPLE = {"paths": "/var/log", "patterns": "*.old,*.log.gz", "recurse": True, "size": "10m", "age": "4w"}
 AGE_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}  # seconds
 SIZE_UNITS = {"b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}  # bytes
@@ -54,7 +55,7 @@ def act(ctx, args):
         if search.full():
             break
         try:
-            if not os.path.isdir(path):
+            if not files.is_directory(path):
                 raise ModuleError("'%s' is not a directory" % path)
             search.walk(path)
         except ModuleError as error:
@@ -94,29 +95,38 @@ class Search:
         values = {"files": self.found, "matched": len(self.found), "examined": self.examined}
         return dict(values, changed=False, msg=msg, skipped_paths=self.skipped)
 
-    def walk(self, top):
-        """Look at everything below a directory, nearest first."""
-        for folder, directories, names in os.walk(top, followlinks=self.args["follow"], onerror=self._unreadable):
-            self.examined += len(directories) + len(names)
-            if self.args["depth"] and _level(folder, top) > self.args["depth"]:
-                del directories[:]
-                continue
-            for name in names + directories:
-                if self.full():
-                    return
-                self._consider(os.path.join(folder, name), name)
-            if not self.args["recurse"]:
+    def walk(self, folder, level=1, above=()):
+        """Look at everything below a directory; `level` is 1 for the one the task names."""
+        directories, others = [], []
+        for name in files.names(folder):
+            (directories if files.is_directory(os.path.join(folder, name)) else others).append(name)
+        self.examined += len(directories) + len(others)
+        if self.args["depth"] and level > self.args["depth"]:
+            return
+        for name in others + directories:
+            if self.full():
                 return
+            self._consider(os.path.join(folder, name), name)
+        if self.args["recurse"]:
+            here = _identity(folder)
+            for name in directories:
+                self._descend(os.path.join(folder, name), level + 1, above + (here,))
 
-    def _unreadable(self, error):
-        self.skipped[error.filename] = str(error)
+    def _descend(self, folder, level, above):
+        if self.full() or (files.kind(folder) == "link" and not self.args["follow"]):
+            return
+        if _identity(folder) in above:
+            return  # a link to a directory that it is in
+        try:
+            self.walk(folder, level, above)
+        except OSError as error:
+            self.skipped[folder] = str(error)
 
     def _consider(self, path, name):
         if name.startswith(".") and not self.args["hidden"]:
             return
-        try:
-            status = os.lstat(path)
-        except FileNotFoundError:
+        status = files.status(path, follow=False)
+        if status is None:
             return  # it went away meanwhile
         kind = self.args["file_type"]
         if not KINDS[kind](status.st_mode) or not self._wanted(name) or self._excluded(name):
@@ -127,7 +137,7 @@ class Search:
             return
         entry = _described(path, status)
         if self.args["get_checksum"] and stat.S_ISREG(status.st_mode):
-            entry["checksum"] = hashes(path, self.args["checksum_algorithm"])[0]
+            entry["checksum"] = files.hashes(path, self.args["checksum_algorithm"])[0]
         self.found.append(entry)
 
     def _age_fits(self, status):
@@ -143,13 +153,13 @@ class Search:
             return True
         mode = stat.S_IMODE(status.st_mode)
         wanted = attributes.parse_mode(self.args["mode"], 0)
-        return mode == wanted if self.args["exact_mode"] else mode & wanted == wanted
+        # As Ansible does it: without exact_mode one common bit is enough.
+        return mode == wanted if self.args["exact_mode"] else mode & wanted != 0
 
 
-def _level(folder, top):
-    """1 for `top` itself, 2 for the directories in it, and so on."""
-    below = os.path.relpath(folder, top)
-    return 1 if below == "." else 2 + below.count(os.sep)
+def _identity(folder):
+    status = files.need_status(folder)
+    return status.st_dev, status.st_ino
 
 
 def _number(text, name, units):
@@ -182,13 +192,14 @@ def _content_test(args):
         return lambda path: True
     expression = compiled(args["contains"])
     try:
-        "".encode(args["encoding"] or "utf-8")
+        reader = codecs.getreader(args["encoding"] or "utf-8")
     except LookupError:
         raise ModuleError("there is no encoding %r" % args["encoding"])
 
     def fits(path):
         try:
-            with open(path, encoding=args["encoding"] or "utf-8", errors="surrogateescape") as source:
+            with files.open_file(path) as raw:
+                source = reader(raw, errors="surrogateescape")
                 if args["read_whole_file"]:
                     return expression.search(source.read()) is not None
                 return any(expression.match(line) for line in source)

@@ -18,7 +18,7 @@ EXAMPLE = {"path": "/etc/hosts", "regexp": r"(\s)old\.board\b", "replace": r"\1n
 VERIFY = False  # the new text may match again: that is the playbook's to avoid, as in Ansible
 SECTION = "tvmops_section"
 INLINE_FLAGS = re.compile(r"\(\?([aiLmsux]+)\)")
-__all__ = ["SPEC", "apply"]
+predict = apply
 
 
 def inspect(ctx, args):

@@ -2,21 +2,23 @@
 
 import base64
 
+from .. import files
 from ..context import ModuleError
 
 SPEC = {"src": {"type": "path", "required": True, "aliases": ["path"]}}
 CHECK = "run"
+PREDICTS = True
 EXAMPLE = {"src": "/etc/os-release"}
 
 
 def act(ctx, args):
     """The content in base64, because it may be anything."""
     path = args["src"]
-    try:
-        with open(path, "rb") as source:
-            data = source.read()
-    except FileNotFoundError:
+    if not files.exists(path):
+        if files.unsure():
+            raise files.Unknown("%s is not there, but an earlier task may make it" % path)
         raise ModuleError("there is no file %s on the board" % path)
-    except IsADirectoryError:
+    if files.is_directory(path):
         raise ModuleError("%s is a directory, and slurp reads a file" % path)
-    return {"content": base64.b64encode(data).decode("ascii"), "encoding": "base64", "source": path}
+    content = base64.b64encode(files.read(path)).decode("ascii")
+    return {"content": content, "encoding": "base64", "source": path}

@@ -2,8 +2,9 @@
 
 import os
 import tempfile
+import uuid
 
-from .. import attributes
+from .. import attributes, files
 from ..context import ModuleError
 
 SPEC = {
@@ -12,7 +13,8 @@ SPEC = {
     "prefix": {"type": "str", "default": "ansible."},
     "suffix": {"type": "str", "default": ""},
 }
-CHECK = "skip"
+CHECK = "run"
+PREDICTS = True  # later tasks of a check run see it under the name in the result; a real run gives another
 EXAMPLE = {"state": "directory", "suffix": ".build"}
 
 
@@ -22,11 +24,15 @@ def act(ctx, args):
         if "/" in args[key]:
             raise ModuleError("%s %r is a part of a name: it cannot hold a /" % (key, args[key]))
     folder = args["path"] or tempfile.gettempdir()
-    if not os.path.isdir(folder):
+    if not files.is_directory(folder) and not files.unsure():
         raise ModuleError("the directory %s does not exist" % folder, path=folder)
-    if args["state"] == "directory":
-        path = tempfile.mkdtemp(args["suffix"], args["prefix"], folder)
-    else:
-        descriptor, path = tempfile.mkstemp(args["suffix"], args["prefix"], folder)
-        os.close(descriptor)
+    path = os.path.join(folder, args["prefix"] + uuid.uuid4().hex[:8] + args["suffix"])
+    umask = os.umask(0o077)
+    try:
+        if args["state"] == "directory":
+            files.make_directories(path, 0o700)
+        else:
+            files.write_bytes(path, b"", 0o600)
+    finally:
+        os.umask(umask)
     return dict(attributes.report(path), changed=True, path=path)
