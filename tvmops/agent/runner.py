@@ -4,12 +4,11 @@ from .perform import perform
 
 
 def run_batch(batch, wire, services):
-    """Run a batch's tasks and report each. Stops after a failed task, or when nobody listens any more."""
+    """Run a batch's tasks and report each. Stops after a failed task, and when the controller wants no more of it."""
     stopped_at = None
-    services.begin_run(batch)
     services.offer(batch.get("blobs") or {})
     for task in batch.get("tasks") or ():
-        if wire.gone:
+        if wire.stopping:
             break
         check = bool(batch.get("check") or task.get("check"))
         diff = bool(batch.get("diff") or task.get("diff"))

@@ -1,9 +1,9 @@
 """What the agent process offers to the modules it runs: blobs, scratch space, progress."""
 
 import os
-import re
 
 from . import recording
+from .lease import Lease, state_directory
 
 
 class Services:
@@ -13,10 +13,14 @@ class Services:
         from . import blobs
 
         self._cache = cache
+        self._wire = wire
+        self._state = state_directory(cache)
+        self._run = None
+        self.lease = Lease(self._state)
         self._run_dir = None
         self._scratch = None
         self._keep = os.path.join(cache, "blobs") if keep_blobs else None
-        self._store = blobs.BlobStore(self._blob_dir, wire)
+        self._store = blobs.BlobStore(self._blob_dir, wire, made=keep_blobs)
         self.recorder = recording.Recorder(self.blob)
         self._task = None
         self._emit = None
@@ -26,11 +30,71 @@ class Services:
         self._task, self._emit = task, emit
 
     def begin_run(self, batch):
-        """The run that a batch belongs to: its changes can be undone. Batches without a name leave no journal."""
+        """The run that a batch belongs to: the board is its own, and what it does is kept -> None, or who is here.
+
+        A batch without a run's name is neither kept nor refused, and leaves no journal.
+        """
         run = batch.get("run")
-        if isinstance(run, str) and re.match(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}$", run):
-            folder = os.path.join(recording.state_directory(), "runs", run, "journal")
-            self.recorder.begin_run(run, batch.get("owner"), batch.get("what"), folder)
+        if not isinstance(run, str) or run == self._run and self.lease.held:
+            return None
+        check_run(run)
+        about = {key: str(batch.get(key) or "")[:200] for key in ("run", "owner", "what", "host")}
+        try:
+            holder = self.lease.take(about)
+            if holder is not None:
+                return holder
+            self._run = run
+            self._make_spool(batch)
+        except OSError:
+            self._run = run  # no place for it: the batch is carried out all the same, while somebody listens
+        self.recorder.begin_run(run, about["owner"], about["what"], os.path.join(self.run_state_dir(), "journal"))
+        return None
+
+    @property
+    def has_run(self):
+        """True once a batch of a run has come."""
+        return self._run is not None
+
+    def situation(self):
+        """Who works on this board, and what was left here: {"lease", "finished"}."""
+        runs = os.path.join(self._state, "runs")
+        holder = self.lease.look()
+        if holder is None and not _has_spools(runs):
+            return {"lease": None, "finished": []}
+        from . import lost
+
+        return lost.situation(runs, holder)
+
+    def run_folder(self, run):
+        """The folder of any run. Raises ValueError for what cannot be a run's name."""
+        check_run(run)
+        return os.path.join(self._state, "runs", run)
+
+    def run_state_dir(self):
+        """The folder of the running run's spool and journal; it may be yet to be made. None for a batch without a run."""
+        return None if self._run is None else os.path.join(self._state, "runs", self._run)
+
+    def _make_spool(self, batch):
+        from .spool import Spool
+
+        if self._wire.spool is None:
+            runs = os.path.join(self._state, "runs")
+            if os.path.isdir(runs):
+                from . import lost
+
+                lost.tidy(runs, self._run)
+            self._wire.spool = Spool(self.run_state_dir())
+
+    def accept(self, batch):
+        """Fetch what the batch can need -> True once all is here, and nobody needs to be there until its end."""
+        self.offer(batch.get("blobs") or {})
+        if not batch.get("check"):
+            self._store.prefetch(batch.get("tasks") or ())
+        if self._wire.gone:
+            return False
+        if self._wire.spool is not None:
+            self._wire.spool.begin(batch, frozenset(task["id"] for task in batch["tasks"] if _hides(task)))
+        return True
 
     def offer(self, inline):
         """Small blobs that came with a batch: {sha256: base64}."""
@@ -68,9 +132,13 @@ class Services:
             self._run_dir = tempfile.mkdtemp(prefix="run-%d-" % os.getpid(), dir=parent)
         return self._run_dir
 
-    def close(self):
-        """Remove everything this run has put on the board for itself."""
+    def close(self, delivered=False):
+        """Remove everything this run has put on the board for itself, but what it owes to a controller that is gone."""
         self.recorder.close()
+        spool = self._wire.take_spool()
+        if spool is not None:
+            spool.close(delivered)
+        self.lease.release()
         if self._run_dir is not None:
             import shutil
 
@@ -81,6 +149,24 @@ class Services:
         path = self._keep or os.path.join(self.run_dir(), "blobs")
         os.makedirs(path, 0o700, exist_ok=True)
         return path
+
+
+def check_run(name):
+    """Raise ValueError unless this can be a run's name (it becomes a folder's)."""
+    harmless = isinstance(name, str) and name.replace("-", "").replace("_", "").replace(".", "").isalnum()
+    if not harmless or name[0] == "." or len(name) > 100 or len(name.encode("utf-8")) != len(name):
+        raise ValueError("%r cannot be the name of a run" % (name,))
+
+
+def _has_spools(runs):
+    try:
+        return any(name.startswith("events") for run in os.listdir(runs) for name in os.listdir(os.path.join(runs, run)))
+    except OSError:
+        return False
+
+
+def _hides(task):
+    return bool(task.get("no_log") or task.get("secret"))
 
 
 def remove_stale_runs(cache):

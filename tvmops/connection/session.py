@@ -22,7 +22,7 @@ from tvmops.connection.options import python_interpreter
 from tvmops.connection.payload import agent_zipapp
 from tvmops.errors import AgentError, HostUnreachable, TvmopsError
 
-PROTOCOL = 1
+PROTOCOL = 2
 READY_TIMEOUT = 60.0  # seconds from the start of Python to "ready"; an old board on a worn card is slow
 BLOB_PIECE = 256 * 1024  # bytes
 SHOWN_STDERR = 15  # lines

@@ -52,7 +52,7 @@ class Driver:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env=env,
+            env={"TVMOPS_AGENT_STATE": str(cache.parent / "state"), **(os.environ if env is None else env)},
         )
 
     def __enter__(self) -> Driver:

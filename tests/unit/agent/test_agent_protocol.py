@@ -62,7 +62,7 @@ def test_every_python_runs_a_broad_batch(python: str, tmp_path: Path) -> None:
 
 def test_ready_says_who_and_what(agent: Driver) -> None:
     ready = agent.ready
-    assert ready["protocol"] == 1
+    assert ready["protocol"] == 2
     assert (ready["uid"], ready["user"], ready["pid"]) == (os.getuid(), getpass.getuser(), agent.process.pid)
     assert ready["python"] == ".".join(map(str, sys.version_info[:3]))
 
@@ -76,7 +76,7 @@ def test_the_zipapp_is_the_same_bytes_each_time() -> None:
 def test_events_of_a_task_come_in_order(agent: Driver) -> None:
     agent.start([{"module": "command", "args": {"cmd": "true"}, "label": "a label"}])
     agent.finish()
-    events = [(event["ev"], event.get("item", "-"), event.get("label", "-")) for event in agent.events[1:]]
+    events = [(event["ev"], event.get("item", "-"), event.get("label", "-")) for event in agent.events[2:]]
     assert events == [
         ("start", None, "a label"),
         ("result", None, "a label"),
