@@ -1,7 +1,6 @@
 """Where a task's changes are recorded: in the run's journal, or in check mode in the overlay."""
 
 from . import journal, modules, overlay
-from .lease import state_directory  # noqa: F401
 
 SHOWN = ("cmd", "name", "path", "dest", "url", "repo")  # result values that say what a task was about
 LONGEST = 300  # characters of them
@@ -16,12 +15,12 @@ class Recorder:
         self.journal = None
         self._told = False
 
-    def begin_run(self, about, folder):
-        """Changes from now on are those of a run ({"run", "owner", "what"}); its journal is in `folder`."""
+    def begin_run(self, run, owner, what, folder):
+        """Changes from now on are those of the run with this name; its journal is in `folder`."""
         if self.journal is not None and self.journal.folder == folder:
             return
         self.close()
-        self.journal = journal.Journal(folder, about)
+        self.journal = journal.Journal(folder, {"run": run, "owner": owner, "what": what})
 
     def begin(self, check, task):
         """A task, or an item of one, starts."""
