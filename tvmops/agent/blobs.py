@@ -16,10 +16,9 @@ PIECE_DEADLINE = 300.0  # seconds the controller may take for the next piece
 PLACED = ("copy", "template")  # modules that put the content at `dest` as it is
 
 
-def check_name(sha256):
-    """Raise ModuleError unless this is the hexadecimal form of a sha256 (it becomes a file name)."""
-    if not isinstance(sha256, str) or len(sha256) != 64 or set(sha256) - set("0123456789abcdef"):
-        raise ModuleError("%r is not a sha256" % (sha256,))
+def is_name(sha256):
+    """True for the hexadecimal form of a sha256 (it becomes a file name)."""
+    return isinstance(sha256, str) and len(sha256) == 64 and not set(sha256) - set("0123456789abcdef")
 
 
 class BlobStore:
@@ -42,9 +41,8 @@ class BlobStore:
         for task in tasks:
             for args in [task.get("args") or {}] + [item.get("args") or {} for item in task.get("loop") or ()]:
                 sha256 = (args.get("_blob") or {}).get("sha256")
-                if sha256 is None or sha256 in missing or sha256 in self._inline:
+                if sha256 in missing or sha256 in self._inline or not is_name(sha256):
                     continue
-                check_name(sha256)
                 if not self._is_here(sha256) and not _is_needless(task.get("module"), args):
                     missing.append(sha256)
         for sha256 in missing:
@@ -57,7 +55,8 @@ class BlobStore:
 
     def path(self, sha256):
         """The file with this content. Raises ModuleError when the controller cannot give it, and OSError."""
-        check_name(sha256)
+        if not is_name(sha256):
+            raise ModuleError("%r is not a sha256" % (sha256,))
         problem = self._problems.pop(sha256, None)
         if isinstance(problem, ModuleError):
             raise problem

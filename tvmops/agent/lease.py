@@ -18,7 +18,7 @@ ALONE = 5.0  # seconds to wait for another agent that looks at the same moment
 SIZE = 2048  # bytes of the file, always written whole: a full disk has room for it
 BOOTTIME = 7  # CLOCK_BOOTTIME: goes on while the board sleeps, and is not set by anyone
 
-_state = None
+_found = []  # the state directory, once it is known
 
 
 def clock():
@@ -34,13 +34,13 @@ def state_directory(fallback=None):
 
     The first answer stays: tasks may change the environment.
     """
-    global _state
-    if _state is None:
-        _state = os.environ.pop(STATE, "") or _find_state(fallback)
-    return _state
+    if not _found:
+        _found.append(os.environ.pop(STATE, "") or find_state(fallback))
+    return _found[0]
 
 
-def _find_state(fallback):
+def find_state(fallback=None):
+    """As state_directory, looked for anew: for a process that has become another user."""
     home = os.path.expanduser("~")
     try:
         if os.stat(home).st_uid == os.geteuid() and os.access(home, os.W_OK):

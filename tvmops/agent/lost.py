@@ -17,7 +17,7 @@ KEEP_BYTES = 200 * 1024 * 1024  # of all runs of the account
 
 
 def answer(message, wire, services):
-    """Do what the controller asks about other runs. Raises ValueError for a name that no run can have."""
+    """Do what the controller asks about other runs. Raises ProtocolError for a name that no run can have."""
     op = message["op"]
     if op == "status":
         wire.emit("status", **services.situation())

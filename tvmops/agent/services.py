@@ -4,6 +4,7 @@ import os
 
 from . import recording
 from .lease import Lease, state_directory
+from .protocol import ProtocolError
 
 
 class Services:
@@ -66,12 +67,12 @@ class Services:
         return lost.situation(runs, holder)
 
     def run_folder(self, run):
-        """The folder of any run. Raises ValueError for what cannot be a run's name."""
+        """The folder of any run. Raises ProtocolError for what cannot be a run's name."""
         check_run(run)
         return os.path.join(self._state, "runs", run)
 
     def run_state_dir(self):
-        """The folder of the running run's spool and journal; it may be yet to be made. None for a batch without a run."""
+        """The folder of the run's spool and journal, which may be yet to be made. None for a batch without a run."""
         return None if self._run is None else os.path.join(self._state, "runs", self._run)
 
     def _make_spool(self, batch):
@@ -99,6 +100,10 @@ class Services:
     def offer(self, inline):
         """Small blobs that came with a batch: {sha256: base64}."""
         self._store.offer(inline)
+
+    def stopping(self):
+        """True when no more is to be begun."""
+        return self._wire.stopping
 
     def progress(self, text):
         """Report progress of the running task, unless it hides what it does."""
@@ -152,15 +157,17 @@ class Services:
 
 
 def check_run(name):
-    """Raise ValueError unless this can be a run's name (it becomes a folder's)."""
+    """Raise ProtocolError unless this can be a run's name (it becomes a folder's)."""
     harmless = isinstance(name, str) and name.replace("-", "").replace("_", "").replace(".", "").isalnum()
     if not harmless or name[0] == "." or len(name) > 100 or len(name.encode("utf-8")) != len(name):
-        raise ValueError("%r cannot be the name of a run" % (name,))
+        raise ProtocolError("%r cannot be the name of a run" % (name,))
 
 
 def _has_spools(runs):
     try:
-        return any(name.startswith("events") for run in os.listdir(runs) for name in os.listdir(os.path.join(runs, run)))
+        return any(
+            name.startswith("events") for run in os.listdir(runs) for name in os.listdir(os.path.join(runs, run))
+        )
     except OSError:
         return False
 

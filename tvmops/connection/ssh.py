@@ -141,6 +141,10 @@ class SshProcess(StreamProcess):
         """Its process id on the host, once known."""
         return self._pid
 
+    def leave(self) -> None:
+        """Give up the channel; what runs behind it goes on."""
+        self.release()
+
     def release(self) -> None:
         """Give up the channel."""
         self._killed = self._killed or self.running()
