@@ -159,6 +159,10 @@ class _Child:
     def begin(self, task, emit):
         """The task is the one this child was made for."""
 
+    def stopping(self):
+        """False: what was begun here is finished here."""
+        return False
+
     def progress(self, text):
         """Report progress, unless the task hides what it does."""
         if not self._task.get("no_log"):

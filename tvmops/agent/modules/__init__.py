@@ -14,6 +14,8 @@ MODULES = {
     "authorized_key": "authorized_key",
     "ansible.builtin.authorized_key": "authorized_key",
     "ansible.posix.authorized_key": "authorized_key",
+    "async_status": "async_status",
+    "ansible.builtin.async_status": "async_status",
     "blockinfile": "blockinfile",
     "ansible.builtin.blockinfile": "blockinfile",
     "command": "command",
