@@ -29,7 +29,7 @@ MAX_DEPTH = 40
 def load_playbooks(paths: Sequence[str | Path]) -> list[Play]:
     """The plays of some playbooks in order. Raises ConfigError (ConfigErrors for several faults)."""
     loader = Loader()
-    plays = [play for path in paths for play in loader.playbook(Path(path), Path(path).absolute().parent, Inherited())]
+    plays = [play for path in paths for play in loader.playbook(Path(path), Inherited())]
     loader.problems.errors = in_reading_order(loader.problems.errors)
     loader.problems.raise_if_any()
     return plays
@@ -68,6 +68,10 @@ class Gathered:
     included: list[Task] = field(default_factory=list)
 
 
+class _IncludesItself(Exception):
+    """An include leads to a file that is being read: it ends by conditions that are not known yet."""
+
+
 class Loader:
     """Reads files once and collects complaints. Kept by the plays it made, for includes that are known only later."""
 
@@ -77,7 +81,9 @@ class Loader:
         self._ids = itertools.count(1)
         self._yaml: dict[Path, Any] = {}
         self._loading: list[Path] = []
-        self._foreseeing: list[Task] = []
+        # Where in `_loading` an include begins that is read ahead of its turn, and what was read so.
+        self._boundaries: list[int] = []
+        self._foreseen: set[tuple[Any, ...]] = set()
         self._included: dict[tuple[Any, ...], Included] = {}
 
     def next_id(self) -> int:
@@ -101,8 +107,8 @@ class Loader:
         self._yaml[path] = data
         return data
 
-    def playbook(self, path: Path, basedir: Path, outer: Inherited, at: Position | None = None) -> list[Play]:
-        """The plays of one file; `basedir` is the folder of the playbook that was asked for."""
+    def playbook(self, path: Path, outer: Inherited, at: Position | None = None) -> list[Play]:
+        """The plays of one file."""
         if not self._enter(path, at):
             return []
         data = self.read(path, at)
@@ -111,11 +117,13 @@ class Loader:
             self.problems.add(Position(str(path), 1), f"a playbook is a list of plays, not {kind_of(data)}")
         elif data is not None:
             for item, place in zip(data, data.items_at, strict=True):
-                plays.extend(self._entry(item, place, path, basedir, outer))
+                plays.extend(self._entry(item, place, path, outer))
         self._loading.pop()
         return plays
 
     def _enter(self, path: Path, at: Position | None) -> bool:
+        if path.absolute() in self._loading[: self._boundaries[-1] if self._boundaries else 0]:
+            raise _IncludesItself
         if path.absolute() in self._loading or len(self._loading) > MAX_DEPTH:
             chain = " -> ".join(str(one.name) for one in [*self._loading, path])
             self.problems.add(at or Position(str(path), 1), f"'{path.name}' imports itself: {chain}")
@@ -123,17 +131,17 @@ class Loader:
         self._loading.append(path.absolute())
         return True
 
-    def _entry(self, item: Any, at: Position, path: Path, basedir: Path, outer: Inherited) -> list[Play]:
+    def _entry(self, item: Any, at: Position, path: Path, outer: Inherited) -> list[Play]:
         if not isinstance(item, Map):
             self.problems.add(at, f"a play is a mapping, not {kind_of(item)}", "begin it with '- hosts: ...'")
             return []
         for key in item:
             if isinstance(key, str) and short_name(key) == "import_playbook":
-                return self._import_playbook(item, key, path, basedir, outer)
-        play = load_play(self, item, path, basedir, outer)
+                return self._import_playbook(item, key, path, outer)
+        play = load_play(self, item, path, outer)
         return [play] if play else []
 
-    def _import_playbook(self, item: Map, key: str, path: Path, basedir: Path, outer: Inherited) -> list[Play]:
+    def _import_playbook(self, item: Map, key: str, path: Path, outer: Inherited) -> list[Play]:
         fields = Fields(item, self.problems)
         fields.refuse_unknown(IMPORT_PLAYBOOK_KEYWORDS, "import_playbook")
         name = item[key]
@@ -146,7 +154,7 @@ class Loader:
             when=outer.when + (fields.conditions("when") or ()),
             vars=outer.vars + ((own,) if own.values else ()),
         )
-        return self.playbook(near(path.parent / name), basedir, inner, item.at(key))
+        return self.playbook(near(path.parent / name), inner, item.at(key))
 
     def variables_file(self, name: str, folder: Path, at: Position) -> Written:
         """The variables of a file; faults are noted."""
@@ -178,24 +186,26 @@ class Loader:
 
     def foresee(self, task: Task) -> None:
         """Read what an include with a fixed name brings in, so that its faults are found now."""
-        assert task.include is not None
         include = task.include
+        assert include is not None
         values = (include.file, *(value for _, value in include.from_files), *([include.role] if include.role else []))
         if not all(value.constant for value in values) or len(self._loading) > MAX_DEPTH:
             return
         given = included_values(include, {})
-        # A file that includes itself ends by its conditions, which are not known yet.
-        if include.role is None:
-            name = str(given["include"])
-            path = near(task_file_path(name, task.folder, include.inherited, static=False)).absolute()
-            if path in self._loading:
-                return
-        elif any(one.include and one.position == task.position for one in self._foreseeing):
+        what = (include.role is None, task.folder, *_include_key(task, given)[1:])
+        # What is deep inside other includes was read for its faults, or is when it is reached.
+        if self._boundaries and what in self._foreseen:
             return
-        self._foreseeing.append(task)
-        found = self._included[_include_key(task, given)] = self._bring_in(task, given)
-        self._foreseeing.pop()
-        self.gathered.included += (*found.tasks, *found.handlers)
+        self._foreseen.add(what)
+        depth = len(self._loading)
+        self._boundaries.append(depth)
+        try:
+            found = self._included[_include_key(task, given)] = self._bring_in(task, given)
+            self.gathered.included += (*found.tasks, *found.handlers)
+        except _IncludesItself:
+            del self._loading[depth:]
+        finally:
+            self._boundaries.pop()
 
     def included(self, task: Task, given: Mapping[str, Any]) -> Included:
         """What an include brings in when it is reached; `given` is from included_values. Raises ConfigError."""
@@ -203,6 +213,7 @@ class Loader:
         if key not in self._included:
             fresh = Loader()
             fresh._ids = self._ids
+            fresh._yaml = {path: data for path, data in self._yaml.items() if data is not None}
             found = fresh._bring_in(task, given)
             fresh.problems.errors = in_reading_order(fresh.problems.errors)
             fresh.problems.raise_if_any()

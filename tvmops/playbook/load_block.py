@@ -24,9 +24,7 @@ def load_block(loader: Loader, data: Map, folder: Path, inherited: Inherited) ->
     from tvmops.playbook.load_task import load_tasks
 
     fields = Fields(data, loader.problems)
-    if inherited.handlers:
-        at = data.keys_at["block"]
-        loader.problems.add(at, "a handler cannot be a block", "give several handlers the same 'listen'")
+    if inherited.handlers and not _may_hold_handlers(loader, data, inherited):
         return ()
     for key in [key for key in data if key in TASK_KEYWORDS - BLOCK_KEYWORDS]:
         loader.problems.add(data.keys_at[key], f"'{key}' cannot go with a block", "put it on the block's tasks")
@@ -40,3 +38,15 @@ def load_block(loader: Loader, data: Map, folder: Path, inherited: Inherited) ->
         part = replace(inner, path=(*inner.path, section))
         tasks.extend(load_tasks(loader, data.get(key), data.at(key), folder, part))
     return tuple(tasks)
+
+
+def _may_hold_handlers(loader: Loader, data: Map, inherited: Inherited) -> bool:
+    """Handlers may stand in one block, which does no more than pass on what it says."""
+    if inherited.path:
+        at = data.keys_at["block"]
+        loader.problems.add(at, "a block of handlers cannot hold blocks", "take them out of the block")
+        return False
+    for key in ("rescue", "always"):
+        if key in data:
+            loader.problems.add(data.keys_at[key], f"a block of handlers has no '{key}'", "use it in a block of tasks")
+    return True

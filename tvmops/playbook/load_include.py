@@ -169,7 +169,7 @@ def _applied(fields: Fields, call: Call, inner: Inherited) -> Inherited:
         fields.problems.add(call.args.at("apply"), message, "such as 'apply: {tags: [web]}'")
         return inner
     applied = Fields(apply, fields.problems)
-    applied.refuse_unknown(APPLY_KEYWORDS, "'apply'")
+    applied.refuse_unknown(APPLY_KEYWORDS, "mapping of 'apply'")
     return with_variables(applied, inner)
 
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from tvmops.playbook.engine import has_template
 from tvmops.playbook.fields import Fields, kind_of
+from tvmops.playbook.handler_names import known_names
 from tvmops.playbook.keywords import ORDERS, PLAY_KEYWORDS, STRATEGIES
 from tvmops.playbook.load_role import load_roles
-from tvmops.playbook.load_task import load_tasks, titles_of
+from tvmops.playbook.load_task import load_tasks
 from tvmops.playbook.model import Inherited, Play, Role, Task
 from tvmops.playbook.passing_on import passed_on, shared
 from tvmops.playbook.values import Constant, Value, prepare
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from tvmops.playbook.load import Gathered, Loader
 
 
-def load_play(loader: Loader, item: Map, path: Path, basedir: Path, outer: Inherited) -> Play | None:
+def load_play(loader: Loader, item: Map, path: Path, outer: Inherited) -> Play | None:
     """One play of a playbook; `outer` is what an import_playbook around it passes on."""
     from tvmops.playbook.load import Gathered
 
@@ -39,7 +40,7 @@ def load_play(loader: Loader, item: Map, path: Path, basedir: Path, outer: Inher
         position=item.position,
         hosts=hosts or Constant(""),
         hosts_at=item.at("hosts"),
-        basedir=basedir,
+        basedir=folder,
         folder=folder,
         tasks=tasks,
         handlers=handlers,
@@ -168,7 +169,7 @@ def _check_notify(loader: Loader, play: Play) -> None:
     unknown = any(task.include for task in handlers) or not all(task.title.constant for task in handlers)
     if unknown or any(task.include and task.include.role and not task.include.role.constant for task in tasks):
         return
-    names = titles_of(handlers)
+    names = known_names(handlers)
     for task in tasks:
         if task.notify is None or not task.notify.constant or task.notify_position is None:
             continue

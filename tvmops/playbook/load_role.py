@@ -154,7 +154,9 @@ def _load(loader: Loader, use: Use, inherited: Inherited) -> _Loaded | None:
     below = [_load(loader, *entry) for entry in _dependencies(loader, meta, role, inherited)]
     loaded = [one for one in below if one is not None]
     role = replace(role, dependencies=tuple(one.role for one in loaded))
-    inner = replace(inherited, role=role, within=())
+    inner = replace(inherited, role=role, within=(), group=0)
+    if use.from_include and use.parents:
+        inner = replace(inner, included_from=(use.parents[-1], *inherited.included_from))
     own = (*reader.tasks(inner), *([_completion(loader, inner)] if role.once else []))
     return _Loaded(
         role,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -33,12 +33,23 @@ def load_tasks(loader: Loader, data: Any, at: Position, folder: Path, inherited:
         loader.problems.add(at, f"tasks are a list, not {kind_of(data)}", "begin each task with '- name: ...'")
         return ()
     tasks: list[Task] = []
-    for item, place in zip(data, data.items_at, strict=True):
+    for item, place, group in zip(data, data.items_at, _groups(loader, data, inherited), strict=True):
         if isinstance(item, Map):
-            tasks.extend(_load_one(loader, item, folder, inherited))
+            tasks.extend(_load_one(loader, item, folder, replace(inherited, group=group)))
         else:
             loader.problems.add(place, f"a task is a mapping, not {kind_of(item)}", "begin it with '- name: ...'")
     return tuple(tasks)
+
+
+def _groups(loader: Loader, data: Seq, inherited: Inherited) -> Iterator[int]:
+    """Task.group for each: a number for every block of handlers, and for those between blocks."""
+    group, between = inherited.group, False
+    for item in data:
+        block = isinstance(item, Map) and "block" in item
+        if inherited.handlers and not inherited.group and (block or not between):
+            group = loader.next_id()
+        between = not block
+        yield group
 
 
 def _load_one(loader: Loader, data: Map, folder: Path, inherited: Inherited) -> tuple[Task, ...]:
@@ -64,6 +75,7 @@ def _load_one(loader: Loader, data: Map, folder: Path, inherited: Inherited) -> 
             module=call.module,
             position=data.position,
             title=fields.template("name") or Constant(call.written),
+            named=bool(data.get("name")),
             expressions=expressions,
             args=_prepare_args(loader, args),
             folder=folder,
@@ -177,14 +189,3 @@ def _loop_control(fields: Fields) -> LoopControl:
     )
     name = inner.word("loop_var")
     return replace(control, loop_var=name) if name else control
-
-
-def titles_of(tasks: Sequence[Task]) -> list[str]:
-    """Every name by which handlers can be notified, as far as these are known without a host."""
-    names: dict[str, None] = {}
-    for task in tasks:
-        names.update(dict.fromkeys(task.listen))
-        if task.title.constant:
-            title = str(task.title.loose({}))
-            names.update({title: None, task.full_title(title): None})
-    return list(names)

@@ -102,14 +102,17 @@ class Inherited:
     """What a task gets from the play, blocks, roles and imports around it. `path`: blocks, outermost first.
 
     `base`: the folder of the play's file. `within`: the folders of the files that include or import this one, as they
-    were written, innermost first. `handlers`: these are handlers.
+    were written, innermost first. `included_from`: the roles whose tasks bring in this one's role, innermost first.
+    `handlers`: these are handlers. `group`: see Task.
     """
 
     path: tuple[Section, ...] = ()
     role: Role | None = None
     base: Path = Path()
     within: tuple[str, ...] = ()
+    included_from: tuple[Role, ...] = ()
     handlers: bool = False
+    group: int = 0
     notify: Value | None = None
     notify_position: Position | None = None
     delegate_to: Value | None = None
@@ -164,7 +167,8 @@ class Task:
     """One task or handler. Value fields are worked out per host; `args` has the module's own argument names.
 
     `expressions` are what `assert: that` and `debug: var` evaluate. `path`: the blocks around it, outermost first.
-    `implicit`: not written by the user (facts at a play's start, handlers between a play's parts).
+    `implicit`: not written by the user (facts at a play's start, handlers between a play's parts). `group`: the same
+    number for handlers that stand in one list; `named`: it was given a name.
     """
 
     id: int
@@ -213,6 +217,8 @@ class Task:
     any_errors_fatal: Value | None = None
     ignore_unreachable: Value | None = None
     become_method: Value | None = None
+    group: int = 0
+    named: bool = True
 
     def __str__(self) -> str:
         return f"{self.position}: {self.module}"
@@ -224,7 +230,7 @@ class Task:
 
 @dataclass(frozen=True, eq=False)
 class Play:
-    """One play of a playbook. `basedir` is the folder of the playbook that was asked for (`playbook_dir`).
+    """One play of a playbook. `basedir` is the folder of its playbook (`playbook_dir`), `folder` of its file: the same.
 
     `tasks` are pre_tasks, roles, tasks, post_tasks, in this order, with an implicit `meta: flush_handlers` after every
     part. `handlers`: those of `roles:`, the play's own, those of imported roles; of those with one name the last is

@@ -11,8 +11,8 @@ from tvmops.playbook.model import Inherited
 # Fields of Inherited that a Task has, too, under the same names.
 SHARED = (
     "any_errors_fatal", "become", "become_method", "become_user", "check_mode", "delegate_facts", "delegate_to", "diff",
-    "environment", "ignore_errors", "ignore_unreachable", "no_log", "notify", "notify_position", "path", "role",
-    "run_once", "tags", "throttle", "timeout", "vars", "when",
+    "environment", "group", "ignore_errors", "ignore_unreachable", "no_log", "notify", "notify_position", "path",
+    "role", "run_once", "tags", "throttle", "timeout", "vars", "when",
 )  # fmt: skip
 
 
