@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
+from lab_helpers import Machine, Task, machine_on
 
-from tvmops.connection import Become, connect
-from tvmops.connection.session import AgentSession
-from tvmops.inventory import load_inventory
 from tvmops.lab import Lab
-from tvmops.paths import lab_dir
 
-Task = tuple[str, dict[str, Any]]
-Result = dict[str, Any]
 HOLD = "import fcntl,time; f=open('/var/lib/dpkg/lock-frontend','r+'); fcntl.lockf(f,fcntl.LOCK_EX); time.sleep({})"
 HANG = "import socket,time; s=socket.create_server(('127.0.0.1',8099)); c=[]\nwhile True: c.append(s.accept())"
 UNIT = "[Service]\n{}\n[Install]\nWantedBy=multi-user.target\n"
@@ -30,64 +24,14 @@ dpkg-deb -b /opt/{name} /opt/{name}.deb
 """
 
 
-class Machine:
-    """A board with a root agent on it."""
-
-    def __init__(self, session: AgentSession, mirror: str, index: str) -> None:
-        self.session = session
-        self.mirror = mirror
-        self.index = index
-        self.events: list[dict[str, Any]] = []
-
-    def session_batch(self, tasks: Sequence[Task], check: bool = False) -> list[Result]:
-        """Run tasks; the results of those that ran."""
-        self.events = []
-        numbered = [{"id": number, "module": name, "args": args} for number, (name, args) in enumerate(tasks, 1)]
-        batch = {"id": 1, "check": check, "diff": True, "tasks": numbered}
-        self.session.run_batch(batch, lambda _: b"", self.events.append)
-        return [event["result"] for event in self.events if event["ev"] == "done"]
-
-    def task(self, name: str, args: dict[str, Any], check: bool = False) -> Result:
-        return self.session_batch([(name, args)], check)[0]
-
-    def changed(self, name: str, args: dict[str, Any], check: bool = False) -> bool:
-        result = self.task(name, args, check)
-        assert not result["failed"], f"{result['msg']} {result}"[:2000]
-        return bool(result["changed"])
-
-    def failure(self, name: str, args: dict[str, Any]) -> str:
-        result = self.task(name, args)
-        assert result["failed"], result
-        return str(result["msg"])
-
-    def write(self, path: str, content: str) -> None:
-        assert not self.task("copy", {"dest": path, "content": content})["failed"]
-
-    def shell(self, script: str) -> str:
-        result = self.task("shell", {"cmd": script})
-        assert not result["failed"], f"{result['msg']} {result}"[:2000]
-        return str(result["stdout"])
-
-    def background(self, unit: str, python: str) -> None:
-        self.write(f"/opt/{unit}.py", python)
-        self.shell(f"systemd-run --unit={unit} python3 /opt/{unit}.py")
-        time.sleep(1)
-
-
 @pytest.fixture(scope="module")
 def machine(lab: Lab) -> Iterator[Machine]:
     """A board of this module's own, its apt set to the lab's mirror."""
-    lab.up(["m1"])
-    host = load_inventory([lab_dir() / lab.id / "inventory.yml"]).hosts["m1"]
-    connection = connect(host)
-    with AgentSession(connection, become=Become()) as session:
-        machine = Machine(session, host.vars["apt_mirror"], host.vars["pip_index"])
-        security = host.vars["apt_security_mirror"]
-        sources = f"deb {machine.mirror} bookworm main\ndeb {security} bookworm-security main\n"
+    with machine_on(lab, "m1") as machine:
+        sources = f"deb {machine.mirror} bookworm main\ndeb {machine.security} bookworm-security main\n"
         machine.write("/etc/apt/sources.list", sources)
         assert machine.changed("apt", {"update_cache": True})
         yield machine
-    connection.close()
 
 
 def test_install_and_remove(machine: Machine) -> None:
