@@ -5,8 +5,8 @@ then the run's journal knows what was there before (`tvmops restore` undoes it),
 changed but later tasks see what would have been (agent/overlay.py).
 
 Looking: `kind` and `status` say what is at a path, `exists`, `is_file` and `is_directory` follow links; `read`,
-`open_file`, `hashes`, `read_link`, `real_path`, `same_file`, `names` (listdir), `walk` and `matching` (glob) are what os has
-for it. Content that check mode cannot know raises `Unknown`; let it pass, perform.py makes a result of it.
+`open_file`, `hashes`, `read_link`, `real_path`, `same_file`, `names` (listdir), `walk` and `matching` (glob) are what
+os has for it. Content that check mode cannot know raises `Unknown`; let it pass, perform.py makes a result of it.
 Changing: `replacing` or `write_bytes` for content, `make_directories`, `make_link`, `make_hard_link`, `remove` (a
 file, link or tree), `set_times`, `attributes.apply` (mode and owner), `backup`.
 
@@ -26,12 +26,14 @@ import time
 from . import journal, overlay
 from .context import ModuleError
 from .looking import (  # noqa: F401
+    content_of,
     exists,
     hashes,
     is_directory,
     is_file,
     kind,
     matching,
+    may,
     names,
     need_status,
     open_file,
@@ -42,8 +44,8 @@ from .looking import (  # noqa: F401
     status,
     walk,
 )
+from .node import Node, Unknown  # noqa: F401
 from .overlay import unsure  # noqa: F401
-from .tree import Node, Unknown  # noqa: F401
 
 CHUNK = 1024 * 1024
 
@@ -56,11 +58,11 @@ def default_mode(directory=False):
 
 
 @contextlib.contextmanager
-def replacing(path, mode=None, uid=-1, gid=-1, mtime=None):
+def replacing(path, mode=None, uid=-1, gid=-1, mtime_ns=None):  # noqa: PLR0917
     """Write a new file and put it in the place of `path` at the end of the block, atomically.
 
     Yields a binary file in the same directory (`.name` is its path). An existing file's owner and mode are kept
-    where no others are given; `mtime` in seconds. A symlink at `path` is replaced, not followed. Raises OSError;
+    where no others are given; `mtime_ns` in nanoseconds. A symlink at `path` is replaced, not followed. Raises OSError;
     ModuleError when the owner cannot be kept.
     """
     old = status(path, follow=False)
@@ -68,7 +70,7 @@ def replacing(path, mode=None, uid=-1, gid=-1, mtime=None):
         target = _Predicted(path)
         yield target
         content = ("bytes", target.getvalue())
-        predict_file(path, content, mode, uid, gid, mtime)
+        predict_file(path, content, mode, uid, gid, mtime_ns)
         return
     import tempfile
 
@@ -81,8 +83,8 @@ def replacing(path, mode=None, uid=-1, gid=-1, mtime=None):
             target.flush()
             _set_owner(target.fileno(), path, old, uid, gid)
             os.fchmod(target.fileno(), _mode_for(old, mode))
-            if mtime is not None:
-                os.utime(target.fileno(), (mtime, mtime))
+            if mtime_ns is not None:
+                os.utime(target.fileno(), ns=(mtime_ns, mtime_ns))
             os.fsync(target.fileno())
             new = os.fstat(target.fileno())
         _note(path, old, new)
@@ -94,7 +96,7 @@ def replacing(path, mode=None, uid=-1, gid=-1, mtime=None):
     sync_directory(directory)
 
 
-def predict_file(path, content, mode=None, uid=-1, gid=-1, mtime=None):
+def predict_file(path, content, mode=None, uid=-1, gid=-1, mtime_ns=None):  # noqa: PLR0917
     """In check mode: a file would be put at `path`. content: as in tree.Node. Raises OSError, as writing would."""
     tree = overlay.active().tree
     old = tree.status(path, follow=False)
@@ -102,7 +104,7 @@ def predict_file(path, content, mode=None, uid=-1, gid=-1, mtime=None):
         raise OSError(errno.EISDIR, os.strerror(errno.EISDIR), path)
     if old is not None and not stat.S_ISLNK(old.st_mode):
         uid, gid = old.st_uid if uid == -1 else uid, old.st_gid if gid == -1 else gid
-    when = int((time.time() if mtime is None else mtime) * 1e9)
+    when = _now_ns() if mtime_ns is None else mtime_ns
     tree.put(path, Node("file", content=content, mode=_mode_for(old, mode), uid=uid, gid=gid, mtime_ns=when))
 
 
@@ -142,10 +144,9 @@ def make_link(target, path):
     """Make a symlink, atomically in place of a file, link or empty directory. Raises OSError."""
     if overlay.active() is not None:
         _check_replaceable(path)
-        when = int(time.time() * 1e9)
-        overlay.active().tree.put(path, Node("link", target=target, mode=0o777, mtime_ns=when))
+        overlay.active().tree.put(path, Node("link", target=target, mode=0o777, mtime_ns=_now_ns()))
         return
-    now = {"kind": "link", "target": target}
+    now = {"kind": "link", "target": target, "mode": 0o777, "uid": os.geteuid(), "gid": os.getegid()}
     _put_in_place(path, now, lambda temporary: os.symlink(target, temporary))
 
 
@@ -177,6 +178,18 @@ def remove(path):
     sync_directory(os.path.dirname(path) or ".")
 
 
+def remove_directory(path):
+    """Remove an empty directory. Raises OSError."""
+    if overlay.active() is not None:
+        _check_replaceable(path)
+        overlay.active().tree.remove(path)
+        return
+    if journal.active() is not None:
+        journal.active().note(path, journal.state_of(path), {"kind": "absent"})
+    os.rmdir(path)
+    sync_directory(os.path.dirname(path) or ".")
+
+
 def set_times(path, atime_ns, mtime_ns):
     """Set the times of a file or directory, in nanoseconds, links followed. Raises OSError."""
     if overlay.active() is not None:
@@ -184,8 +197,8 @@ def set_times(path, atime_ns, mtime_ns):
         return
     if journal.active() is not None:
         was = journal.state_of(path, os.stat(path))
-        now = dict(was, mtime=mtime_ns)
-        journal.active().note(os.path.realpath(path), dict(was, mtime=os.stat(path).st_mtime_ns), now, "times")
+        if was["kind"] == "file":  # a directory's time changes with what is put into it
+            journal.active().note(os.path.realpath(path), was, dict(was, mtime=mtime_ns), "times")
     os.utime(path, ns=(atime_ns, mtime_ns))
 
 
@@ -200,7 +213,7 @@ def set_attributes(path, mode=None, uid=-1, gid=-1, follow=True):
     if overlay.active() is not None:
         overlay.active().tree.change(path, follow, mode=mode, uid=uid, gid=gid)
         return
-    _note_attributes(path, found, mode, uid, gid, follow)
+    _note_attributes(path, found, (mode, uid, gid), follow)
     if owner:
         try:
             os.chown(path, uid, gid, follow_symlinks=follow)
@@ -228,6 +241,10 @@ def sync_directory(path):
         os.close(descriptor)
 
 
+def _now_ns():
+    return int(time.time() * 1e9)
+
+
 class _Predicted(io.BytesIO):
     """What check mode writes to instead of a new file."""
 
@@ -247,11 +264,12 @@ def _note(path, old, new):
     notes.note(path, was, {"kind": "absent"} if new is None else journal.state_of(path, new))
 
 
-def _note_attributes(path, found, mode, uid, gid, follow):
+def _note_attributes(path, found, wanted, follow):
     notes = journal.active()
     if notes is None:
         return
     was = journal.state_of(path, found)
+    mode, uid, gid = wanted
     mode = was["mode"] if mode is None else mode
     now = dict(was, mode=mode, uid=was["uid"] if uid == -1 else uid, gid=was["gid"] if gid == -1 else gid)
     notes.note(os.path.realpath(path) if follow else path, was, now, "attributes")
@@ -262,7 +280,7 @@ def _make_directory(path, mode):
         if status(path, follow=False) is not None:
             raise OSError(errno.EEXIST, os.strerror(errno.EEXIST), path)
         wanted = default_mode(directory=True) if mode is None else mode
-        overlay.active().tree.put(path, Node("directory", mode=wanted, mtime_ns=int(time.time() * 1e9)))
+        overlay.active().tree.put(path, Node("directory", mode=wanted, mtime_ns=_now_ns()))
         return
     if journal.active() is not None and not os.path.lexists(path):
         journal.active().note(path, {"kind": "absent"}, {"kind": "directory"})

@@ -17,18 +17,17 @@ LIMIT = 64 * 1024 * 1024  # bytes: the largest old file that is copied, the larg
 SPARE = 64 * 1024 * 1024  # bytes that must stay free on the disk
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
-_active = None
+_current = {"active": None}  # of the running task
 
 
 def active():
     """The Journal of the running task; None in check mode and in runs without a name."""
-    return _active
+    return _current["active"]
 
 
 def use(journal):
     """Note changes in this Journal from now on; None: in none."""
-    global _active
-    _active = journal
+    _current["active"] = journal
 
 
 def state_of(path, status=None):
@@ -47,6 +46,8 @@ def state_of(path, status=None):
         state["kind"] = "directory"
     elif stat.S_ISREG(status.st_mode):
         state.update(kind="file", size=status.st_size, mtime=status.st_mtime_ns)
+        if status.st_nlink > 1:
+            state["links"] = status.st_nlink
     else:
         state["kind"] = "other"
     return state

@@ -85,6 +85,25 @@ def hashes(path, *names):
     return [digest.hexdigest() for digest in digests]
 
 
+def may(path, right):
+    """True when this process may do `right` (os.R_OK, os.W_OK, os.X_OK) with the file, links followed."""
+    tree = overlay.active() and overlay.active().tree
+    if not tree or tree.disk_path(path) is not None:
+        return os.access(tree.disk_path(path) if tree else path, right)
+    found = status(path)
+    if found is None:
+        return False
+    shift = 6 if found.st_uid == os.geteuid() else 3 if found.st_gid in [os.getegid()] + os.getgroups() else 0
+    if os.geteuid() == 0:
+        return right != os.X_OK or stat.S_ISDIR(found.st_mode) or bool(found.st_mode & 0o111)
+    return bool((found.st_mode >> shift) & right)
+
+
+def content_of(path):
+    """In check mode: a file's content in the form that `predict_file` takes. Raises OSError."""
+    return overlay.active().tree.content(path)
+
+
 def read_link(path):
     """Where a link leads. Raises OSError."""
     return os.readlink(path) if overlay.active() is None else overlay.active().tree.read_link(path)

@@ -8,23 +8,22 @@ there in a real run, so a module that misses something says `changed`, not `fail
 
 from .tree import Tree
 
-_active = None
+_current = {"active": None}  # of the running task
 
 
 def active():
     """The Overlay that the running task predicts into; None outside check mode."""
-    return _active
+    return _current["active"]
 
 
 def unsure():
     """True in check mode when an earlier task would have done what nobody can predict."""
-    return _active is not None and _active.unsure
+    return active() is not None and active().unsure
 
 
 def use(overlay):
     """Predict into this Overlay from now on; None: changes are made for real."""
-    global _active
-    _active = overlay
+    _current["active"] = overlay
 
 
 class Overlay:

@@ -7,81 +7,9 @@ import io
 import os
 import stat
 
-from .context import ModuleError
+from .node import FORMATS, Node, Unknown
 
 MAX_LINKS = 40
-FORMATS = {"file": stat.S_IFREG, "directory": stat.S_IFDIR, "link": stat.S_IFLNK, "other": stat.S_IFIFO}
-
-
-class Unknown(ModuleError):
-    """Check mode cannot know what a real run would find here."""
-
-
-class Node:
-    """One predicted path. Its st_* attributes are those of os.stat_result.
-
-    content: ("bytes", data), ("blob", sha256, size), ("disk", path of a real file) or ("unknown", why).
-    fresh: a directory that would be made, so nothing on the disk below it counts.
-    """
-
-    st_nlink = 1
-    st_blksize = 4096
-    st_rdev = 0
-    st_dev = -1
-
-    def __init__(self, kind, **values):
-        self.kind = kind
-        self.mode = values.get("mode", 0)
-        self.st_uid = values.get("uid", -1)
-        self.st_gid = values.get("gid", -1)
-        self.st_mtime_ns = values.get("mtime_ns", 0)
-        self.st_atime_ns = values.get("atime_ns", self.st_mtime_ns)
-        self.content = values.get("content")
-        self.target = values.get("target")
-        self.fresh = values.get("fresh", True)
-        self.st_ino = values.get("ino", id(self))
-        self.st_dev = values.get("dev", -1)
-
-    @property
-    def st_mode(self):
-        """Format and permission bits."""
-        return FORMATS[self.kind] | self.mode
-
-    @property
-    def st_size(self):
-        """Bytes. Raises Unknown."""
-        if self.kind == "link":
-            return len(os.fsencode(self.target))
-        if self.kind != "file":
-            return 4096
-        kind = self.content[0]
-        if kind == "bytes":
-            return len(self.content[1])
-        if kind == "blob":
-            return self.content[2]
-        if kind == "disk":
-            return os.stat(self.content[1]).st_size
-        raise Unknown("the size is not known before a real run: %s" % self.content[1])
-
-    @property
-    def st_blocks(self):
-        """Blocks of 512 bytes."""
-        return (self.st_size + 511) // 512
-
-    @property
-    def st_mtime(self):
-        """Seconds."""
-        return self.st_mtime_ns / 1e9
-
-    @property
-    def st_atime(self):
-        """Seconds."""
-        return self.st_atime_ns / 1e9
-
-    @property
-    def st_ctime(self):
-        """Seconds."""
-        return self.st_mtime_ns / 1e9
 
 
 class Tree:
@@ -126,7 +54,7 @@ class Tree:
         try:
             found = self._find(self.resolve(path, follow))
         except OSError as error:
-            if error.errno == errno.ELOOP:
+            if follow and error.errno == errno.ELOOP:
                 return None
             raise
         if found is not None and getattr(found, "kind", None) == "unknown":
@@ -180,6 +108,18 @@ class Tree:
             return open(value, "rb")
         raise Unknown("the content of %s cannot be known before a real run: %s" % (path, value))
 
+    def content(self, path):
+        """A file's content as a Node has it. Raises OSError."""
+        real = self.resolve(path)
+        found = self._need(real, path)
+        return found.content if isinstance(found, Node) else ("disk", real)
+
+    def disk_path(self, path):
+        """The real path of what is on the disk as it is, None for what is predicted or not there."""
+        real = self.resolve(path)
+        found = self._find(real)
+        return real if found is not None and not isinstance(found, Node) else None
+
     def put(self, path, node):
         """Something would be at `path`, in place of what is there now. Raises OSError, as making it would."""
         real = self._writable(path)
@@ -196,7 +136,9 @@ class Tree:
 
     def hard_link(self, source, path):
         """`path` would be another name of `source`. Raises OSError."""
-        self.put(path, self._own(self.resolve(source, follow=False), source))
+        node = self._own(self.resolve(source, follow=False), source)
+        self.put(path, node)
+        node.st_nlink += 1
 
     def change(self, path, follow, **values):
         """Mode, uid, gid (-1: as it is), mtime_ns or atime_ns of what is there would change. Raises OSError."""
@@ -215,7 +157,7 @@ class Tree:
         found = {}
         for path, node in self.nodes.items():
             values = {key: getattr(node, key) for key in ("kind", "mode", "target", "fresh")}
-            values.update(uid=node.st_uid, gid=node.st_gid, ino=node.st_ino, dev=node.st_dev)
+            values.update(uid=node.st_uid, gid=node.st_gid, ino=node.st_ino, dev=node.st_dev, links=node.st_nlink)
             values.update(mtime_ns=node.st_mtime_ns, atime_ns=node.st_atime_ns, content=node.content)
             if node.content is not None and node.content[0] == "bytes":
                 values["content"] = ("bytes", base64.b64encode(node.content[1]).decode("ascii"))
@@ -275,7 +217,7 @@ class Tree:
         kind = {value: key for key, value in FORMATS.items()}.get(stat.S_IFMT(found.st_mode), "other")
         node = Node(kind, mode=stat.S_IMODE(found.st_mode), uid=found.st_uid, gid=found.st_gid, fresh=False)
         node.st_mtime_ns, node.st_atime_ns = found.st_mtime_ns, found.st_atime_ns
-        node.st_ino, node.st_dev = found.st_ino, found.st_dev
+        node.st_ino, node.st_dev, node.st_nlink = found.st_ino, found.st_dev, found.st_nlink
         node.content = ("disk", real)
         node.target = os.readlink(real) if kind == "link" else None
         self.nodes[real] = node
@@ -317,6 +259,8 @@ class Tree:
             node.mode |= stat.S_ISGID
 
     def _drop_below(self, real):
+        if real in self.nodes:
+            self.nodes[real].st_nlink -= 1
         prefix = real.rstrip("/") + "/"
         for path in [path for path in self.nodes if path.startswith(prefix)]:
             del self.nodes[path]

@@ -35,6 +35,8 @@ MODULES = {
     "ansible.builtin.find": "find",
     "get_url": "get_url",
     "ansible.builtin.get_url": "get_url",
+    "git": "git",
+    "ansible.builtin.git": "git",
     "group": "group",
     "ansible.builtin.group": "group",
     "group_by": "group_by",

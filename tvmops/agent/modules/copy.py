@@ -5,7 +5,7 @@ import os
 import shlex
 import stat
 
-from .. import attributes, diff
+from .. import attributes, diff, files
 from ..context import ModuleError
 from ..files import CHUNK, backup, hashes, kind, make_directories, replacing
 
@@ -35,11 +35,11 @@ def inspect(ctx, args):
     if at == "directory":
         raise ModuleError("%s is a directory: give the file's own path in dest" % dest, dest=dest)
     parent = os.path.dirname(dest) or "."
-    if not (os.path.isdir(parent) or args["dest"].endswith("/") or ctx.check):
+    if not (files.is_directory(parent) or args["dest"].endswith("/") or files.unsure()):
         raise ModuleError("the directory %s does not exist" % parent, dest=dest)
     present = {"state": at}
     desired = {"state": "file", "_source": source, "_dest": dest}
-    if at != "absent" and os.path.exists(dest):
+    if at != "absent" and files.exists(dest):
         present.update(attributes.observed(args, dest))
     desired.update(attributes.wanted(ctx, args, dest))
     if at != "absent" and not args["force"]:
@@ -59,16 +59,22 @@ def apply(ctx, args, before, after):
     if before.get("sha256") == after.get("sha256") and before["state"] == after["state"]:
         attributes.apply(dest, after)
         return extra
-    if args["backup"] and os.path.isfile(dest):
+    if args["backup"] and files.is_file(dest):
         extra["backup_file"] = backup(dest)
     if args["dest"].endswith("/"):
         make_directories(os.path.dirname(dest))
     mode, uid, gid = attributes.numbers(after)
+    if ctx.check:
+        files.predict_file(dest, after["_source"].predicted(), mode, uid, gid)
+        return extra
     with replacing(dest, mode, uid, gid) as target:
         after["_source"].write_to(target)
         target.flush()
         check_validity(ctx, args["validate"], target.name)
     return extra
+
+
+predict = apply
 
 
 def result(ctx, args, after):
@@ -84,16 +90,16 @@ def result(ctx, args, after):
 def destination(args):
     """The path of the file to write: `dest`, or a file in it when it is a directory; links followed when asked."""
     dest = args["dest"]
-    if dest.endswith("/") or os.path.isdir(dest):
+    if dest.endswith("/") or files.is_directory(dest):
         if args.get("src") is None:
             raise ModuleError("%s is a directory: content needs the path of a file" % dest, dest=dest)
         dest = os.path.join(dest, os.path.basename(args["src"]))
-    return os.path.realpath(dest) if args.get("follow") else dest
+    return files.real_path(dest) if args.get("follow") else dest
 
 
 def check_validity(ctx, command, path):
-    """Run the `validate` command on a file that is about to be put in place; it must end with 0."""
-    if command is None:
+    """Run the `validate` command on a file that is about to be put in place; it must end with 0. Not in check mode."""
+    if command is None or ctx.check:
         return
     if "%s" not in command:
         raise ModuleError("validate needs %%s where the file's path goes: %s" % command)
@@ -123,7 +129,7 @@ class _Source:
         """The mode of a file on the board; the controller fills in those of its own files."""
         if self._path is None:
             raise ModuleError("mode: preserve needs a src")
-        return "%04o" % stat.S_IMODE(os.stat(self._path).st_mode)
+        return "%04o" % stat.S_IMODE(files.need_status(self._path).st_mode)
 
     def for_diff(self):
         """The content to show, fetched only when it is short enough to be shown."""
@@ -133,6 +139,14 @@ class _Source:
             return "(%d bytes, too long to show)\n" % self.size
         return diff.file_content(self._local())
 
+    def predicted(self):
+        """The content as the overlay notes it, without fetching it."""
+        if self._data is not None:
+            return ("bytes", self._data)
+        if self._blob is not None:
+            return ("blob", self.sha256, self.size)
+        return ("bytes", files.read(self._path)) if self.size <= diff.LIMIT else files.content_of(self._path)
+
     def write_to(self, target):
         """Write the content to a binary file."""
         if self._data is not None:
@@ -140,7 +154,8 @@ class _Source:
             return
         import shutil
 
-        with open(self._local(), "rb") as source:
+        opened = files.open_file(self._path) if self._blob is None else open(self._local(), "rb")
+        with opened as source:
             shutil.copyfileobj(source, target, CHUNK)
 
     def _local(self):
@@ -155,12 +170,12 @@ class _Source:
         self.sha256, self.size = hashlib.sha256(self._data).hexdigest(), len(self._data)
 
     def _set_path(self, path):
-        if kind(os.path.realpath(path)) != "file":
+        if not files.is_file(path):
             raise ModuleError("src %s is not a file on the board" % path, src=path)
-        self._path, self.size = path, os.path.getsize(path)
+        self._path, self.size = path, files.need_status(path).st_size
         self.sha256 = hashes(path, "sha256")[0]
 
 
 def _sha256_if_size(path, size):
     """The hash of a file; None without reading it when its size tells that the content differs."""
-    return hashes(path, "sha256")[0] if os.path.getsize(path) == size else None
+    return hashes(path, "sha256")[0] if files.need_status(path).st_size == size else None

@@ -3,7 +3,7 @@
 import os
 import re
 
-from .. import attributes
+from .. import attributes, files
 from ..context import ModuleError
 from ..files import backup, kind, make_directories, replacing
 from .copy import check_validity
@@ -42,14 +42,14 @@ def VERIFY(args):  # noqa: N802  (the contract's name)
 
 def inspect(ctx, args):
     """The file's text as it is, and as it should be."""
-    path = os.path.realpath(args["path"])
+    path = files.real_path(args["path"])
     at = kind(path)
     if at == "directory":
         raise ModuleError("%s is a directory" % args["path"], rc=256, path=path)
     exists = at != "absent"
-    if not exists and args["state"] == "present" and not args["create"] and not ctx.check:
+    if not exists and args["state"] == "present" and not args["create"] and not files.unsure():
         raise ModuleError("%s does not exist (create: true would make it)" % args["path"], rc=257, path=path)
-    old = _read(path) if exists else b""
+    old = files.read(path) if exists else b""
     new, said, found = _edited(args, old)
     becomes = "file" if exists or args["state"] == "present" else "absent"
     before = {"state": "file" if exists else "absent", "content": old if exists else None}
@@ -79,17 +79,15 @@ def apply(ctx, args, before, after):
     return extra
 
 
+predict = apply
+
+
 def result(ctx, args, after):
     """Ansible's return values."""
     values = {"msg": after["_said"]}
     if args["state"] == "absent":
         values["found"] = after["_found"]
     return values
-
-
-def _read(path):
-    with open(path, "rb") as source:
-        return source.read()
 
 
 def _edited(args, old):

@@ -1,10 +1,9 @@
 """stat: tell what is known about a file."""
 
-import errno
 import os
 import stat
 
-from .. import attributes
+from .. import attributes, files
 from ..files import hashes
 
 SPEC = {
@@ -36,16 +35,13 @@ PERMISSIONS = ("rusr", "wusr", "xusr", "rgrp", "wgrp", "xgrp", "roth", "woth", "
 def act(ctx, args):
     """Read only."""
     path = args["path"]
-    try:
-        status = os.stat(path) if args["follow"] else os.lstat(path)
-    except OSError as error:
-        if error.errno in (errno.ENOENT, errno.ENOTDIR):
-            return {"changed": False, "stat": {"exists": False}}
-        raise
+    status = files.status(path, args["follow"])
+    if status is None:
+        return {"changed": False, "stat": {"exists": False}}
     found = _fields(path, status)
     if found["islnk"]:
-        found["lnk_target"] = os.readlink(path)
-        found["lnk_source"] = os.path.realpath(path)
+        found["lnk_target"] = files.read_link(path)
+        found["lnk_source"] = files.real_path(path)
     if found["isreg"] and found["readable"] and args["get_checksum"]:
         found["checksum"] = hashes(path, args["checksum_algorithm"])[0]
     return {"changed": False, "stat": found}
@@ -73,9 +69,9 @@ def _fields(path, status):
         "device_type": status.st_rdev,
         "isuid": bool(mode & stat.S_ISUID),
         "isgid": bool(mode & stat.S_ISGID),
-        "readable": os.access(path, os.R_OK),
-        "writeable": os.access(path, os.W_OK),
-        "executable": os.access(path, os.X_OK),
+        "readable": files.may(path, os.R_OK),
+        "writeable": files.may(path, os.W_OK),
+        "executable": files.may(path, os.X_OK),
     }
     found.update((name, test(mode)) for name, test in KINDS)
     found.update((name, bool(mode & (0o400 >> bit))) for bit, name in enumerate(PERMISSIONS))
