@@ -157,7 +157,9 @@ def make_hard_link(source, path):
         overlay.active().tree.hard_link(source, path)
         return
     found = os.lstat(source)
-    now = dict(journal.state_of(source, found), ino=found.st_ino)
+    now = journal.state_of(source, found)
+    if now["kind"] == "file":
+        now["ino"] = found.st_ino
     _put_in_place(path, now, lambda temporary: os.link(source, temporary, follow_symlinks=False))
 
 
