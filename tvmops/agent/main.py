@@ -68,7 +68,7 @@ def _run_batches(wire, services):
 def _take_batch(message, wire, services):
     holder = services.begin_run(message)
     if holder is not None:
-        wire.emit("refused", id=message.get("id"), lease=holder)
+        wire.emit("refused", id=message.get("id"), lease=services.situation()["lease"] or holder)
         return
     services.lease.note(running=True, heard=wire.heard)
     try:

@@ -51,7 +51,7 @@ class Recorder:
         journal.use(None)
 
     def _note(self, task, outcome, others):
-        notes, hidden = self.journal, bool(task.get("no_log"))
+        notes, hidden = self.journal, bool(task.get("no_log") or task.get("secret"))
         if outcome.get("changed"):
             if not others and not _predicts(task["module"]):
                 others = [{"kind": modules.MODULES[task["module"]].rstrip("_"), "text": _summary(outcome)}]
