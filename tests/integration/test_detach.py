@@ -203,7 +203,7 @@ def test_a_running_batch_is_followed_to_its_end(dial: Callable[[], Connection], 
         assert second.follow(ME.run, look)
         assert [one["task"] for one in seen if one["ev"] == "done"] == [1, 2, 3]
         assert seen[0]["ev"] == "batch"
-        assert [one[1] for one in seen[0]["tasks"]][0] == f"touch {tmp_path}/a"
+        assert seen[0]["tasks"][0][1] == f"touch {tmp_path}/a"
         assert second.status()["lease"] is None
 
 

@@ -127,6 +127,8 @@ class PlainView:
             self._line(f"{event.host}: play {event.text or event.play}".rstrip())
         elif event.kind in ("task", "item"):
             self._finished(event)
+        elif event.kind == "note":
+            self._line(f"{event.host}: {event.text}")
         elif event.kind == "host" and event.text.startswith("Traceback"):
             self._line(event.text)
 

@@ -56,6 +56,8 @@ class LiveView:
             self._describe(event, event.task or event.text)
         elif event.kind == "progress":
             self._describe(event, f"{self._current.get(event.host, '')}  {event.text}".strip())
+        elif event.kind == "note":
+            self._console.print(Text(f"{event.host}: {event.text}"))
         elif event.kind in ("task", "item"):
             self._stay(event)
             if event.kind == "task":

@@ -1,13 +1,13 @@
-"""What a run does about other runs that it finds on a board: wait, refuse, follow its owner's lost ones, fetch the rest.
+"""What a run does about other runs that it finds on a board: wait, give up, follow its owner's lost ones, fetch them.
 
 Lost is a run whose controller went away while the board worked: the board has finished the batch, or is about to.
 """
 
 from __future__ import annotations
 
-import getpass
 import json
-import socket
+import os
+import pwd
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -39,7 +39,12 @@ class Manners:
 
 def owner_name() -> str:
     """Who runs this: user@machine."""
-    return f"{getpass.getuser()}@{socket.gethostname()}"
+    uid = os.geteuid()
+    try:
+        user = pwd.getpwuid(uid).pw_name
+    except KeyError:
+        user = str(uid)
+    return f"{user}@{os.uname().nodename}"
 
 
 def settle(session: AgentSession, manners: Manners, tell: Tell, check_stop: Callable[[], None]) -> None:
@@ -105,7 +110,7 @@ class _Board:
             self._pause()
             return
         self._say(f"{whose(lease)} was cut off and goes on there; following it to its end")
-        follow(self._session, str(lease.get("run")), lambda event: self._tell_task(event), self._check_stop)
+        follow(self._session, str(lease.get("run")), self._tell_task, self._check_stop)
 
     def _tell_task(self, event: RunEvent) -> None:
         if event.kind == "task":
@@ -161,7 +166,7 @@ def fetch(session: AgentSession, run: dict[str, Any], tell: Tell) -> None:
     """Take over what a lost run left: told, added to its record, and forgotten on the board."""
     name = str(run.get("run"))
     follow(session, name, lambda _event: None)
-    tell(told_end(session.host.name, run))
+    tell(told_end(run))
     session.forget(name)
 
 

@@ -88,9 +88,9 @@ class Replay:
         )  # fmt: skip
 
 
-def told_end(host: str, run: dict[str, Any]) -> str:
+def told_end(run: dict[str, Any]) -> str:
     """What became of a run whose controller went away, for a person; `run` is an entry of the agent's `finished`."""
-    text = f"{host}: run {run.get('run')} of {run.get('what') or 'a playbook'}"
+    text = f"run {run.get('run')} of {run.get('what') or 'a playbook'}"
     ago = f" {duration(run['ago'])} ago" if isinstance(run.get("ago"), (int, float)) else ""
     if run.get("complete"):
         text += f" was cut off and finished its batch without us{ago}"

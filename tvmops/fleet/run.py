@@ -7,10 +7,11 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from tvmops.errors import ConfigError, ConfigErrors
 from tvmops.fleet.interrupt import Interruption
+from tvmops.fleet.lost import Manners, owner_name
 from tvmops.fleet.recap import Recap
 from tvmops.fleet.record import HostRecord, new_run_folder, write_recap
 from tvmops.fleet.sessions import HostSessions
@@ -23,6 +24,9 @@ from tvmops.playbook.run import HostRun, plan_host
 from tvmops.playbook.state import RunOptions, Shared
 from tvmops.playbook.values import final
 from tvmops.playbook.variables import Scope, Written
+
+if TYPE_CHECKING:
+    from tvmops.connection.session import RunTag
 
 SessionsFactory = Callable[[Host, Callable[[str], None]], HostSessions]
 
@@ -70,6 +74,7 @@ class PlaybookRun:
     ) -> None:
         """Raises ConfigError, ConfigErrors."""
         self.options = options
+        self.what = Path(str(plays[0].position.path)).name if plays else ""
         self.shared = Shared(inventory, options, host_extra_vars)
         self.hosts = {host.name: host for host in hosts_of_plays(plays, inventory, options)}
         members = [[host.name for host in hosts_of_play(play, inventory, options)] for play in plays]
@@ -117,12 +122,17 @@ class _Fleet:
         self._records: dict[str, HostRecord] = {}
         self._last: dict[str, RunEvent] = {}
         self._interruption = Interruption(self._stop_sessions)
+        self._tag: RunTag | None = None
+        self._manners = Manners(prepared.options.wait, prepared.options.steal)
 
     def run(self) -> Recap:
         """Run to the end, or until interrupted."""
+        from tvmops.connection.session import RunTag
+
         started = time.monotonic()
         plans = self._prepared.plans
         self._recap.folder = new_run_folder()
+        self._tag = RunTag(self._recap.folder.name, owner_name(), self._prepared.what)
         self._records = {name: HostRecord(self._recap.folder, plan) for name, plan in plans.items()}
         for listener in self._listeners:
             listener.begin(list(plans), {name: plan.total for name, plan in plans.items()})
@@ -185,7 +195,10 @@ class _Fleet:
         def notify(line: str) -> None:
             self._events.put(RunEvent("progress", host.name, text=line))
 
-        sessions = self._sessions[host.name] = self._make_sessions(host, notify)
+        sessions = self._make_sessions(host, notify)
+        sessions.tag, sessions.manners = self._tag, self._manners
+        sessions.tell = lambda line: self._events.put(RunEvent("note", host.name, text=line))
+        self._sessions[host.name] = sessions
         run = HostRun(
             self._prepared.shared.state(host),
             self._prepared.plans[host.name],
