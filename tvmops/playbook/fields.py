@@ -219,6 +219,20 @@ def written(value: Map, problems: Problems) -> Written:
     return Written(value)
 
 
+def merged(*layers: Mapping[Any, Any]) -> Map:
+    """Mappings in one, the later ones winning, with the places of what remains."""
+    found = Map(next((layer.position for layer in layers if isinstance(layer, Map)), Position("", 1)))
+    for layer in layers:
+        found.update(layer)
+        for key in layer:
+            found.keys_at.pop(key, None)
+            found.values_at.pop(key, None)
+        if isinstance(layer, Map):
+            found.keys_at.update(layer.keys_at)
+            found.values_at.update(layer.values_at)
+    return found
+
+
 def check_name(name: Any, position: Position, problems: Problems) -> None:
     """Complain about what cannot be a variable's name."""
     if not isinstance(name, str) or not IDENTIFIER.match(name) or name in PYTHON_WORDS:

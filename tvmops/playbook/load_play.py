@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tvmops.playbook.engine import has_template
-from tvmops.playbook.fields import Fields, kind_of
+from tvmops.playbook.fields import Fields, kind_of, merged
 from tvmops.playbook.handler_names import known_names
 from tvmops.playbook.keywords import ORDERS, PLAY_KEYWORDS, STRATEGIES
 from tvmops.playbook.load_role import load_roles
@@ -44,7 +44,7 @@ def load_play(loader: Loader, item: Map, path: Path, outer: Inherited) -> Play |
         folder=folder,
         tasks=tasks,
         handlers=handlers,
-        vars=_merged(fields.variables(), outer.vars),
+        vars=_below_imports(fields.variables(), outer.vars),
         loader=loader,
         vars_files=files,
         vars_files_at=places,
@@ -149,17 +149,9 @@ def _serial(fields: Fields) -> tuple[Value, ...]:
     return tuple(number for number in numbers if number is not None)
 
 
-def _merged(own: Written, outer: tuple[Written, ...]) -> Written:
+def _below_imports(own: Written, outer: tuple[Written, ...]) -> Written:
     """A play's variables; those of the import around it win, as in Ansible."""
-    if not outer:
-        return own
-    merged = Map(own.values.position if isinstance(own.values, Map) else Position("", 1))
-    for layer in (own, *outer):
-        merged.update(layer.values)
-        if isinstance(layer.values, Map):
-            merged.keys_at.update(layer.values.keys_at)
-            merged.values_at.update(layer.values.values_at)
-    return Written(merged)
+    return Written(merged(own.values, *(layer.values for layer in outer))) if outer else own
 
 
 def _check_notify(loader: Loader, play: Play) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tvmops.playbook.engine import has_template
-from tvmops.playbook.fields import Fields, check_name, kind_of, written
+from tvmops.playbook.fields import Fields, check_name, kind_of, merged, written
 from tvmops.playbook.keywords import ANSIBLE_ONLY, INSTEAD, META_KEYWORDS, ROLE_KEYWORDS
 from tvmops.playbook.model import Inherited, Role, Task
 from tvmops.playbook.passing_on import passed_on, shared
@@ -225,7 +225,7 @@ class _Reader:
         """The variables of `vars` or `defaults`, several files in one."""
         from tvmops.playbook.load import near
 
-        merged: Map | None = None
+        found: list[Map] = []
         for path in self._files(kind):
             data = self._loader.read(near(path), self._use.position)
             if data is None:
@@ -234,11 +234,8 @@ class _Reader:
                 where = Position(str(near(path)), 1)
                 self._loader.problems.add(where, f"a file of variables is a mapping, not {kind_of(data)}")
                 continue
-            merged = merged or Map(data.position)
-            merged.update(data)
-            merged.keys_at.update(data.keys_at)
-            merged.values_at.update(data.values_at)
-        return Written({}) if merged is None else written(merged, self._loader.problems)
+            found.append(data)
+        return written(merged(*found), self._loader.problems) if found else Written({})
 
     def meta(self) -> Map:
         """meta/main.yml, checked."""
