@@ -13,7 +13,10 @@ from tvmops.playbook.events import HostRecap
 
 @dataclass
 class Recap:
-    """All hosts' recaps in inventory order. `exit_code`: 0, 2 (a task failed), 4 (a host unreachable), 16 (busy), 130."""
+    """All hosts' recaps in inventory order.
+
+    `exit_code`: 0, 2 (a task failed), 4 (a host unreachable), 16 (hosts busy and nothing else wrong), 130.
+    """
 
     hosts: dict[str, HostRecap] = field(default_factory=dict)
     interrupted: bool = False
