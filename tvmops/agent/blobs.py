@@ -127,6 +127,10 @@ def _is_needless(module, args):
         import glob
 
         return bool(glob.glob(os.path.expanduser(str(args["creates"]))))
+    if str(module).rpartition(".")[2] == "unarchive":
+        from .modules import unarchive
+
+        return unarchive.is_unpacked(args)
     if str(module).rpartition(".")[2] not in PLACED or not args.get("dest"):
         return False
     dest = os.path.expanduser(str(args["dest"]))

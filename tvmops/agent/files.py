@@ -32,6 +32,7 @@ from .looking import (  # noqa: F401
     is_directory,
     is_file,
     kind,
+    local_copy,
     matching,
     may,
     names,

@@ -104,6 +104,11 @@ def content_of(path):
     return overlay.active().tree.content(path)
 
 
+def local_copy(path):
+    """A path on the disk with this file's content. Raises OSError and Unknown."""
+    return path if overlay.active() is None else overlay.active().tree.local_copy(path)
+
+
 def read_link(path):
     """Where a link leads. Raises OSError."""
     return os.readlink(path) if overlay.active() is None else overlay.active().tree.read_link(path)

@@ -15,7 +15,8 @@ class Unknown(ModuleError):
 class Node:
     """One predicted path. Its st_* attributes are those of os.stat_result.
 
-    content: ("bytes", data), ("blob", sha256, size), ("disk", path of a real file) or ("unknown", why).
+    content: ("bytes", data), ("blob", sha256, size), ("disk", path of a real file),
+    ("member", path of an archive, size, path in it) or ("unknown", why).
     fresh: a directory that would be made, so nothing on the disk below it counts.
     """
 
@@ -52,7 +53,7 @@ class Node:
         kind = self.content[0]
         if kind == "bytes":
             return len(self.content[1])
-        if kind == "blob":
+        if kind in ("blob", "member"):
             return self.content[2]
         if kind == "disk":
             return os.stat(self.content[1]).st_size

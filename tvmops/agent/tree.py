@@ -97,15 +97,20 @@ class Tree:
         found = self._need(real, path)
         if stat.S_ISDIR(found.st_mode):
             raise _error(errno.EISDIR, path)
-        if not isinstance(found, Node):
-            return open(real, "rb")
-        kind, value = found.content[:2]
+        kind, value = self.content(path)[:2]
         if kind == "bytes":
             return io.BytesIO(value)
+        if kind == "member":
+            return io.BytesIO(_member(value, found.content[3]))
+        return open(self.local_copy(path), "rb")
+
+    def local_copy(self, path):
+        """A path on the disk with this file's content. Raises OSError and Unknown."""
+        kind, value = self.content(path)[:2]
         if kind == "blob":
-            return open(self._blob(value), "rb")
+            return self._blob(value)
         if kind == "disk":
-            return open(value, "rb")
+            return value
         raise Unknown("the content of %s cannot be known before a real run: %s" % (path, value))
 
     def content(self, path):
@@ -264,6 +269,13 @@ class Tree:
         prefix = real.rstrip("/") + "/"
         for path in [path for path in self.nodes if path.startswith(prefix)]:
             del self.nodes[path]
+
+
+def _member(archive, path):
+    from .archives import Archive
+
+    with Archive(archive) as opened, opened.open(opened.find(path)) as source:
+        return source.read()
 
 
 def _error(number, path):
