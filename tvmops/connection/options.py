@@ -72,7 +72,12 @@ def ssh_options(host: Host) -> SshOptions:
 
 
 def become_settings(
-    host: Host, *, become: bool = False, user: str | None = None, password: str | None = None
+    host: Host,
+    *,
+    become: bool = False,
+    user: str | None = None,
+    password: str | None = None,
+    method: str | None = None,
 ) -> Become | None:
     """Who the agent should run as, or None for the login user. The host's variables win over the arguments.
 
@@ -91,6 +96,31 @@ def become_settings(
         exe=text(host, "ansible_become_exe"),
         flags=text(host, "ansible_become_flags"),
     )
+
+
+WARM_SECONDS = 60.0
+
+
+def warm_seconds(host: Host) -> float:
+    """How long the host's connection is kept after a command; 0: not at all. The variable wins over $TVMOPS_WARM.
+
+    Raises ConfigError.
+    """
+    variable = host.vars.get("tvmops_warm")
+    given = os.environ.get("TVMOPS_WARM", "") if variable is None else variable
+    word = str(given).strip().lower()
+    if word in ("", *(one for one in FALSE if one != "0")):
+        return 0.0
+    if word in TRUE and word != "1":
+        return WARM_SECONDS
+    try:
+        seconds = float(word)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < 86400.5:
+        name = "$TVMOPS_WARM" if variable is None else "tvmops_warm"
+        raise ConfigError(_at(host, name, f"'{given}' is neither yes or no nor seconds"), "at most 86400 seconds")
+    return seconds
 
 
 def python_interpreter(host: Host) -> str | None:

@@ -123,6 +123,14 @@ class StreamProcess(ABC):
                     "the board may hang or the network may be down; log in by hand to see",
                 )
 
+    def take_output(self) -> tuple[bytes, bytes]:
+        """All that has arrived of stdout and stderr since the last call, for who passes it on."""
+        taken = bytes(self._out), bytes(self._err)
+        self._out.clear()
+        self._err.clear()
+        self._scanned = 0
+        return taken
+
     def stderr_text(self) -> str:
         """What has come on stderr so far."""
         return self._err.decode("utf-8", "replace")
