@@ -31,10 +31,14 @@ Lease = dict[str, Any]
 
 @dataclass(frozen=True)
 class Manners:
-    """What to do about a busy board: wait so many seconds, or take it from a run whose lease is over."""
+    """What to do about a busy board: wait so many seconds, or take it from a run whose lease is over.
+
+    `timeout`: seconds that connecting may take where the host's variables do not say.
+    """
 
     wait: float = 0.0
     steal: bool = False
+    timeout: float | None = None
 
 
 def owner_name() -> str:

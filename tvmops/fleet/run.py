@@ -8,6 +8,7 @@ from typing import Any
 
 from tvmops.errors import ConfigError, ConfigErrors
 from tvmops.fleet.fleet import Fleet, Listener, SessionsFactory
+from tvmops.fleet.lost import Manners
 from tvmops.fleet.recap import Recap
 from tvmops.fleet.stages import assign, hosts_of_play, stages
 from tvmops.inventory.model import Host, Inventory
@@ -41,6 +42,7 @@ class PlaybookRun:
         """`what` is said to others who want the same boards. Raises ConfigError, ConfigErrors."""
         self.options = options
         self.what = what
+        self.manners = Manners()  # what to do about boards that another run holds
         self.shared = Shared(inventory, options, host_extra_vars)
         self.stages = stages(plays, inventory, options)
         self.hosts = {host.name: host for host in hosts_of_plays(plays, inventory, options)}

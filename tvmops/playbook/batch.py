@@ -24,19 +24,25 @@ class Queued:
         self.started = False
         self.items_shown = 0
         self.board_result: dict[str, Any] | None = None
-        self._local: dict[str, Any] | None = None
+        # Takes back what counting on its success has already set; see TaskQueue.
+        self.undo: list[Callable[[], None]] = []
+        self._whole: dict[str, Any] | None = None
         self._settled: list[dict[str, Any]] = []
 
     @property
     def ready(self) -> bool:
         """True when its result is known."""
-        return not self.remote or self.board_result is not None
+        return not self.remote or self.board_result is not None or self._whole is not None
+
+    def settle(self, result: dict[str, Any]) -> None:
+        """Give the whole result; nothing is added to it any more."""
+        self._whole = result
 
     def local_result(self) -> dict[str, Any]:
         """The result when the board has no part in it."""
-        if self._local is None:
-            self._local = local_result(self.context, self.prepared)
-        return self._local
+        if self._whole is None:
+            self._whole = local_result(self.context, self.prepared)
+        return self._whole
 
     def item_result(self, result: dict[str, Any]) -> None:
         """The next item's result came in; items around it that need no board are settled with it."""
@@ -54,9 +60,13 @@ class Queued:
         """The results of the items that are done, from the first on, those known beforehand among them."""
         return self._settled
 
+    def item_settled(self, result: dict[str, Any]) -> None:
+        """The next item's result as it stands."""
+        self._settled.append(result)
+
     def final_result(self) -> dict[str, Any]:
         """The whole result, with the verdicts of changed_when and failed_when."""
-        if not self.remote:
+        if self._whole is not None or not self.remote:
             return self.local_result()
         board = self.board_result or {}
         if not self.prepared.looped:
@@ -79,10 +89,34 @@ class Batch:
         for index, queued in enumerate([one for one in queue if one.remote], 1):
             queued.number = number * 100_000 + index
             tasks.append(self._task(queued))
-        options = shared.options
-        self.message: dict[str, Any] = {
-            "op": "batch", "id": number, "check": options.check, "diff": options.diff, "tasks": tasks,
-            "blobs": self._inline,
+        self.message = self._message(number, tasks)
+
+    @classmethod
+    def of_step(  # noqa: PLR0917
+        cls,
+        number: int,
+        queued: Queued,
+        module: str,
+        args: dict[str, Any],
+        shared: Shared,
+        login_user: Callable[[], str] | None,
+    ) -> Batch:
+        """A batch for one item of a task that goes step by step; `module` may be another than the task's."""
+        batch = cls(number, [], shared, login_user)
+        queued.number = number * 100_000 + 1
+        batch._add_inline(args)
+        task = {**batch._common(queued), "module": module, "args": args, "loop": None}
+        # What the result comes to is decided here; an answer to the controller's own question is never shown.
+        task.update(ignore_errors=True, changed_when=None, failed_when=None)
+        if module != queued.prepared.task.module:
+            task["no_log"] = False
+        batch.message = batch._message(number, [task])
+        return batch
+
+    def _message(self, number: int, tasks: list[dict[str, Any]]) -> dict[str, Any]:
+        return {
+            "op": "batch", "id": number, "check": bool(tasks) and all(task["check"] for task in tasks),
+            "diff": bool(tasks) and all(task["diff"] for task in tasks), "tasks": tasks, "blobs": self._inline,
         }  # fmt: skip
 
     def _task(self, queued: Queued) -> dict[str, Any]:
@@ -91,28 +125,45 @@ class Batch:
         for step in steps:
             self._add_inline(step.args or {})
         return {
-            "id": queued.number,
-            "module": prepared.task.module,
+            **self._common(queued),
             "args": {} if prepared.looped else steps[0].args,
             "loop": [{"args": step.args, "label": step.label} for step in steps] if prepared.looped else None,
+        }
+
+    def _common(self, queued: Queued) -> dict[str, Any]:
+        prepared, conduct, task = queued.prepared, queued.prepared.conduct, queued.prepared.task
+        return {
+            "id": queued.number,
+            "module": task.module,
+            # For those who look at the board or at what a lost run left there.
+            "name": prepared.title,
+            "at": str(task.position),
+            "secret": prepared.no_log,
             "become_user": self._become_user(prepared),
-            "environment": prepared.environment,
-            "check": self._shared.options.check,
-            "diff": self._shared.options.diff,
+            "environment": conduct.environment,
+            "check": conduct.check,
+            "diff": conduct.diff,
             # A registered result is needed here whole; what is shown of it is censored here.
-            "no_log": prepared.no_log and prepared.task.register is None,
+            "no_log": prepared.no_log and task.register is None,
             "ignore_errors": prepared.ignore_errors,
             "changed_when": prepared.changed_when,
             "failed_when": prepared.failed_when,
+            "timeout": conduct.timeout,
+            "async": conduct.async_seconds,
+            "poll": conduct.poll,
+            "pause": conduct.pause,
+            "register": task.register,
+            "loop_var": task.loop_control.loop_var,
+            "index_var": task.loop_control.index_var,
         }
 
     def _become_user(self, prepared: Prepared) -> str | None:
         if self._login_user is None:
             return None
-        if prepared.become_user is None:
+        if prepared.conduct.become_user is None:
             user = self._login_user()
             return None if user == "root" else user
-        return None if prepared.become_user == "root" else prepared.become_user
+        return None if prepared.conduct.become_user == "root" else prepared.conduct.become_user
 
     def _add_inline(self, args: dict[str, Any]) -> None:
         blob = args.get("_blob")

@@ -9,24 +9,31 @@ from typing import Any
 
 from tvmops.errors import ConfigError
 from tvmops.playbook import local
+from tvmops.playbook.conduct import Conduct, conduct_of, delegate_of, flag
 from tvmops.playbook.faults import Pending, TemplateFault
-from tvmops.playbook.filters_data import TRUE_WORDS
+from tvmops.playbook.load_include import included_values
+from tvmops.playbook.loops import items_of, label_of, loop_variables
 from tvmops.playbook.model import Task
+from tvmops.playbook.role_scope import search_folders
 from tvmops.playbook.sending import SENDERS
 from tvmops.playbook.state import PlayScope
 from tvmops.playbook.undefined import OMIT
 from tvmops.playbook.values import Condition, Value, all_hold, final
-from tvmops.playbook.variables import Layer, Scope
+from tvmops.playbook.variables import Known, Layer, Scope
 
 
 @dataclass(frozen=True)
 class Step:
-    """A task, or one item of its loop: `args` for the board, or the `result` that is known already."""
+    """A task, or one item of its loop: `args` for the board, or the `result` that is known already.
 
-    item: Any = None
+    `variables` are what the loop gives this item; `target` is the host that the task is delegated to.
+    """
+
+    variables: dict[str, Any] = field(default_factory=dict)
     label: str | None = None
     args: dict[str, Any] | None = None
     result: dict[str, Any] | None = None
+    target: str | None = None
 
 
 @dataclass(frozen=True)
@@ -37,8 +44,7 @@ class Prepared:
     title: str
     steps: tuple[Step, ...]
     looped: bool = False
-    become_user: str | None = None
-    environment: dict[str, str] = field(default_factory=dict)
+    conduct: Conduct = field(default_factory=Conduct)
     changed_when: bool | None = None
     failed_when: bool | None = None
     decides_changed: bool = False
@@ -52,6 +58,11 @@ class Prepared:
         """True when the board has something to do."""
         return any(step.args is not None for step in self.steps)
 
+    @property
+    def target(self) -> str | None:
+        """The host that all of the task is delegated to, or None."""
+        return self.steps[0].target if self.steps else None
+
 
 def failure(message: str, fault: ConfigError | None = None) -> dict[str, Any]:
     """A failed result; the hint of `fault` goes with it."""
@@ -62,13 +73,15 @@ def failure(message: str, fault: ConfigError | None = None) -> dict[str, Any]:
 
 
 class TaskContext:
-    """What preparing needs to know around a task: the play's scopes, and the includes the task came through."""
+    """What preparing needs to know around a task: the play's scopes, and the includes the task came through.
+
+    `files_settled`: no earlier task can still change the files of this machine that this one sends.
+    """
 
     def __init__(self, scopes: PlayScope, params: tuple[Layer, ...] = (), files_settled: bool = True) -> None:
         self.scopes = scopes
         self.params = params
-        # On a local host earlier tasks may still change the files that this one sends.
-        self.files_settled = files_settled or not scopes.state.local
+        self.files_settled = files_settled
 
     def scope(self, task: Task, item: dict[str, Any], learned: dict[str, Any]) -> Scope:
         """The task's scope for one item."""
@@ -76,7 +89,7 @@ class TaskContext:
 
     def search(self, task: Task) -> list[str | Path]:
         """Where files of the task are looked for."""
-        return [task.folder, self.scopes.play.basedir]
+        return [*search_folders(task, self.scopes.play)]
 
     def reading_files(self) -> None:
         """Say that a file of this machine is about to be read. Raises Pending when it may yet change."""
@@ -88,20 +101,17 @@ class TaskContext:
 def prepare_task(context: TaskContext, task: Task) -> Prepared:
     """Work a task out. Raises Pending when it needs what the board has yet to say; TemplateFault, ConfigError."""
     scope = context.scope(task, {}, {})
-    no_log = _flag(task.no_log, scope)
+    no_log = flag(task.no_log, scope)
     title = str(_or(task.title, scope, "(a name that cannot be worked out)"))
-    if task.loop is None:
-        steps = [_step(context, task, scope, None, {}, looped=False)]
-    else:
-        steps = _loop_steps(context, task, scope)
+    steps = [step_of(context, task, scope, {}, None)] if task.loop is None else _loop_steps(context, task, scope)
     changed, decides_changed = _verdict(context, task, task.changed_when)
     failed, decides_failed = _verdict(context, task, task.failed_when)
+    remote = any(step.args is not None for step in steps)
     return Prepared(
         task, title, tuple(steps), task.loop is not None, no_log=no_log,
         changed_when=changed, decides_changed=decides_changed, failed_when=failed, decides_failed=decides_failed,
-        ignore_errors=_flag(task.ignore_errors, scope), notify=_notify(task, scope),
-        become_user=become_user(task, scope) if any(step.args is not None for step in steps) else None,
-        environment=_environment(task, scope) if any(step.args is not None for step in steps) else {},
+        ignore_errors=flag(task.ignore_errors, scope), notify=_notify(task, scope),
+        conduct=conduct_of(task, scope, context.scopes.state, steps[0].target if steps else None, remote=remote),
     )  # fmt: skip
 
 
@@ -114,32 +124,6 @@ def _or(value: Value, scope: Scope, instead: Any) -> Any:
         return getattr(value, "text", instead)
 
 
-def _flag(value: Value | None, scope: Scope) -> bool:
-    if value is None:
-        return False
-    result = final(value, scope)
-    return result if isinstance(result, bool) else str(result).lower() in TRUE_WORDS
-
-
-def items_of(task: Task, scope: Scope) -> list[Any]:
-    """The loop's items. Raises TemplateFault when they are not a list."""
-    assert task.loop is not None
-    items = final(task.loop, scope, task.loop_position)
-    if task.flatten_loop:
-        outer = items if isinstance(items, list) else [items]
-        return [one for item in outer for one in (item if isinstance(item, list) else [item])]
-    if not isinstance(items, list):
-        kind = "a dictionary" if isinstance(items, dict) else f"'{items}'"
-        hint = "use the filter dict2items" if isinstance(items, dict) else "write a list, or a template that gives one"
-        raise TemplateFault(task.loop_position, f"'loop' wants a list, not {kind}", hint)
-    return items
-
-
-def label_of(item: Any) -> str:
-    """How an item is shown."""
-    return item if isinstance(item, str) else repr(item) if isinstance(item, (dict, list)) else str(item)
-
-
 def _loop_steps(context: TaskContext, task: Task, scope: Scope) -> list[Step]:
     try:
         items = items_of(task, scope)
@@ -150,15 +134,12 @@ def _loop_steps(context: TaskContext, task: Task, scope: Scope) -> list[Step]:
             raise
         return [Step(result=skipped(false))]
     learned: dict[str, Any] = {}
-    return [
-        _step(context, task, context.scope(task, loop_variables(item), learned), item, learned, looped=True)
-        for item in items
-    ]
-
-
-def loop_variables(item: Any) -> dict[str, Any]:
-    """What a loop gives its task."""
-    return {"item": item, "ansible_loop_var": "item"}
+    steps = []
+    for index in range(len(items)):
+        variables = loop_variables(task, items, index)
+        inner = context.scope(task, variables, learned)
+        steps.append(step_of(context, task, inner, variables, label_of(task, variables, inner), learned))
+    return steps
 
 
 def skipped(condition: Condition) -> dict[str, Any]:
@@ -171,21 +152,29 @@ def skipped(condition: Condition) -> dict[str, Any]:
     }
 
 
-def _step(context: TaskContext, task: Task, scope: Scope, item: Any, learned: dict[str, Any], *, looped: bool) -> Step:
-    label = label_of(item) if looped else None
+def step_of(  # noqa: PLR0917
+    context: TaskContext,
+    task: Task,
+    scope: Scope,
+    variables: dict[str, Any],
+    label: str | None,
+    learned: dict[str, Any] | None = None,
+) -> Step:
+    """One item of a loop, or the whole task. `learned`: what its items set, for those after them."""
     false = all_hold(task.when, scope)
     if false is not None:
-        return Step(item, label, result=skipped(false))
+        return Step(variables, label, result=skipped(false))
     if task.include is not None:
-        file = str(final(task.include.file, scope))
-        return Step(item, label, result={"changed": False, "include": file})
+        return Step(variables, label, result={"changed": False, **included_values(task.include, scope)})
+    target = delegate_of(task, scope, context.scopes.state)
     args = final(task.args, scope)
     if not task.args.constant and isinstance(args, dict):
         args = {key: value for key, value in args.items() if value is not OMIT}
     if task.module in local.MODULES:
         result = local.run_local(task, args, scope)
-        learned.update(result.get("ansible_facts") or {})
-        return Step(item, label, result=result)
+        if learned is not None:
+            learned.update(result.get("ansible_facts") or {})
+        return Step(variables, label, result=result, target=target)
     send: Callable[..., dict[str, Any]] | None = SENDERS.get(task.module)
     if send is not None:
         try:
@@ -194,8 +183,8 @@ def _step(context: TaskContext, task: Task, scope: Scope, item: Any, learned: di
             raise
         except ConfigError as error:
             context.reading_files()
-            return Step(item, label, result=failure(error.message, error))
-    return Step(item, label, args=args)
+            return Step(variables, label, result=failure(error.message, error))
+    return Step(variables, label, args=args, target=target)
 
 
 def _verdict(context: TaskContext, task: Task, conditions: tuple[Condition, ...] | None) -> tuple[bool | None, bool]:
@@ -220,23 +209,7 @@ def _notify(task: Task, scope: Scope) -> tuple[str, ...]:
     return tuple(str(one) for name in names for one in (name if isinstance(name, list) else [name]))
 
 
-def become_user(task: Task, scope: Scope) -> str | None:
-    """The user that the task wants to become, or None for the login user. Raises TemplateFault, Pending."""
-    wanted = scope.get("ansible_become")
-    become = _flag(task.become, scope) if wanted is None else str(wanted).lower() in TRUE_WORDS
-    if not become:
-        return None
-    user = scope.get("ansible_become_user")
-    if user is None and task.become_user is not None:
-        user = final(task.become_user, scope)
-    return str(user or "root")
-
-
-def _environment(task: Task, scope: Scope) -> dict[str, str]:
-    merged: dict[str, str] = {}
-    for part in task.environment:
-        values = final(part, scope)
-        if not isinstance(values, dict):
-            raise TemplateFault(getattr(part, "position", task.position), "'environment' wants a mapping")
-        merged.update({str(key): str(value) for key, value in values.items()})
-    return merged
+def again(context: TaskContext, task: Task, step: Step, learned: dict[str, Any]) -> Step:
+    """The same step worked out once more, for an attempt after the first. Raises as prepare_task."""
+    inner = context.scope(task, step.variables, learned)
+    return step_of(context, task, inner.over(Known(learned)) if learned else inner, step.variables, step.label)

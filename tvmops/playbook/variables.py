@@ -79,7 +79,7 @@ class Facts(Known):
 
     def learn(self, facts: Mapping[str, Any]) -> None:
         """Add what a module reported, with or without the prefix."""
-        known = dict(self.values["ansible_facts"])
+        known = dict(self.values.get("ansible_facts") or {})
         for name, value in facts.items():
             short = name.removeprefix("ansible_")
             known[short] = value

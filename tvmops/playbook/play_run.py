@@ -1,0 +1,350 @@
+"""One play on one host: its entries in order, blocks, includes, handlers."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+from tvmops.errors import ConfigError, HostUnreachable
+from tvmops.playbook import meta
+from tvmops.playbook.batch import Queued
+from tvmops.playbook.company import Company, HostStopped
+from tvmops.playbook.conduct import flag
+from tvmops.playbook.faults import Pending, TemplateFault
+from tvmops.playbook.handlers import Handlers
+from tvmops.playbook.including import children_of, inclusions
+from tvmops.playbook.model import Task
+from tvmops.playbook.plan import Entry, PlayPlan, counts
+from tvmops.playbook.prepare import Prepared, Step, TaskContext, failure, prepare_task
+from tvmops.playbook.queue import Broken, TaskQueue
+from tvmops.playbook.report import Report
+from tvmops.playbook.shared_tasks import SharedTasks
+from tvmops.playbook.state import HostState, PlayScope
+from tvmops.playbook.tags import selected
+from tvmops.playbook.unwinding import Path, Unwinding
+from tvmops.playbook.values import final
+from tvmops.playbook.variables import Scope
+
+END_OF_TASKS = 1 << 28  # comes after the number of every task of a play
+
+
+class HostFailed(Exception):
+    """A task failed and the host's run ends here."""
+
+
+class PlayRun:
+    """One play on one host."""
+
+    def __init__(self, state: HostState, planned: PlayPlan, queue: TaskQueue, report: Report) -> None:
+        self.state = state
+        self.planned = planned
+        self.queue = queue
+        self.report = report
+        self.scopes = PlayScope(state, planned.play, planned.hosts, planned.batch)
+        self.company = Company(state, planned, self.scope)
+        self.handlers = Handlers(planned.play.handlers, self._title)
+        self.entries: deque[Entry] = deque(planned.entries)
+        self._unwinding = Unwinding(self.entries, self.drop)
+        self._shared_tasks = SharedTasks(self)
+        self._current: Entry | None = None
+        # The path of the last task that ran: where a failure of other hosts meets this one.
+        self._last_path: Path = ()
+        self._roles_used: set[str] = set()
+        self._roles_done: set[str] = set()
+        self._failed: Exception | None = None
+
+    def run(self) -> None:
+        """All entries. Raises HostFailed, HostStopped, Interrupted, and what sessions raise."""
+        self.queue.watcher = self
+        if not self.company.begin():
+            return
+        self.report.begin_play(self.planned.play.name)
+        try:
+            self._loop()
+            self.company.end()
+        except HostUnreachable as error:
+            self.company.fails(unreachable=True)
+            self._shared_tasks.unreachable(self._current, error)
+            raise
+        except (HostFailed, HostStopped):
+            self.company.fails()
+            raise
+
+    def _loop(self) -> None:
+        while True:
+            try:
+                while self.entries:
+                    self._take(self.entries.popleft())
+                self.queue.flush()
+                overdue = self._unwinding.overdue(None)
+                if overdue is not None:
+                    self._fail(overdue, HostFailed())
+                    continue
+                self.company.last()
+                if not self._obeyed():
+                    break
+            except Broken as broken:
+                self._broken(broken)
+        if self._failed is not None:
+            raise self._failed
+
+    def _take(self, entry: Entry) -> None:
+        """Queue one task; at a boundary, run what is queued first."""
+        overdue = self._unwinding.overdue(entry)
+        if overdue is not None:
+            self.entries.appendleft(entry)
+            self._fail(overdue, HostFailed())
+            return
+        if not self._unwinding.admits(entry) or self._role_done(entry):
+            self.drop(entry)
+            return
+        self._current = entry
+        if entry.candidate and not self._notified(entry):
+            self._current = None
+            return
+        if self._obeyed():
+            return
+        if not counts(entry) and entry.task.module != "meta":
+            self.report.total += 1
+        if entry.task.module == "meta":
+            meta.carry_out(self, entry)
+        elif self.company.together(entry.task):
+            self._shared_tasks.take(entry)
+        else:
+            self.enqueue(entry)
+        self._current = None
+
+    def _obeyed(self) -> bool:
+        """True when other hosts have told this one to do something else than its next entry, which it now does."""
+        order = self.company.told()
+        if order is None:
+            return False
+        left = self.queue.drop()
+        self._put_back(left)
+        if order.kind == "end":
+            self.end_play()
+        else:
+            self._fail(self._last_path, HostStopped(order.text))
+        return True
+
+    def _role_done(self, entry: Entry) -> bool:
+        role = entry.task.role
+        return role is not None and role.once and role.same in self._roles_done
+
+    def role_complete(self, entry: Entry) -> None:
+        """A role's tasks are over: another use of the same is left out when any of them ran."""
+        role = entry.task.role
+        if role is None:
+            return
+        waiting = [one for one in self.queue.waiting if one.entry.task.role is role and one.remote]
+        if waiting or role.same in self._roles_used:
+            self._roles_done.add(role.same)
+
+    def _notified(self, entry: Entry) -> bool:
+        """Whether a handler is to run; what is queued may yet notify it."""
+        if not self.handlers.notified(entry.task):
+            waiting = [name for one in self.queue.waiting if one.entry.handler for name in one.prepared.notify]
+            if not any(entry.task in self.handlers.matching(name) for name in waiting):
+                return False
+            self.queue.flush("what handlers notify")
+            if not self.handlers.notified(entry.task):
+                return False
+        self.handlers.done(entry.task)
+        self.report.total += 1
+        return True
+
+    # -- one task ---------------------------------------------------------------------------------------------------
+
+    def scope(self, entry: Entry) -> Scope:
+        """What the entry's task sees, apart from a loop's items."""
+        return self.scopes.of(entry.task, {}, {}, entry.params)
+
+    def enqueue(self, entry: Entry) -> None:
+        """Queue a task, prepared; what it waits for is run first. Raises Broken and what queues raise."""
+        prepared = entry.prepared
+        if prepared is None:
+            try:
+                prepared = self._prepare(entry)
+            except Pending as pending:
+                self.queue.flush(pending.name)
+                prepared = self._prepare(entry)
+        context = self.context(entry)
+        self._last_path = entry.path
+        if entry.task.include is not None:
+            self._take_include(entry, prepared, context)
+        else:
+            self.queue.add(Queued(entry, prepared, context))
+
+    def settled(self, entry: Entry, ask: Any) -> Any:
+        """`ask()`, after what is queued has been run if it needs that. Raises TemplateFault, and as flush."""
+        try:
+            return ask()
+        except Pending as pending:
+            self.queue.flush(pending.name)
+            self.reached(entry)
+            return ask()
+
+    def context(self, entry: Entry) -> TaskContext:
+        return TaskContext(self.scopes, entry.params, files_settled=not self.queue.changes_here)
+
+    def reached(self, entry: Entry) -> None:
+        """Say how far this host is; with an empty queue everything before the entry is done."""
+        self.state.place = self.company.place(entry.trail)
+        self.state.unsettled = bool(self.queue)
+        if not self.queue:
+            self.company.at(entry.trail)
+
+    def _prepare(self, entry: Entry) -> Prepared:
+        """As prepare_task; faults become a task that fails. Raises Pending."""
+        self.reached(entry)
+        task = entry.task
+        try:
+            return prepare_task(self.context(entry), task)
+        except ConfigError as fault:
+            return self.faulty(entry, fault)
+
+    def faulty(self, entry: Entry, fault: ConfigError) -> Prepared:
+        """A task that cannot be worked out: it fails in its turn."""
+        task = entry.task
+        step = Step(result=failure(fault.message, fault))
+        return Prepared(
+            task,
+            self._title(task),
+            (step,),
+            ignore_errors=_stands(task.ignore_errors, doubtful=False),
+            no_log=_stands(task.no_log, doubtful=True),
+        )
+
+    def _take_include(self, entry: Entry, prepared: Prepared, context: TaskContext) -> None:
+        steps = [step for step in prepared.steps if (step.result or {}).get("include") is not None]
+        if not steps:
+            self.queue.add(Queued(entry, prepared, context))
+            return
+        try:
+            children = [] if entry.expanded else children_of(entry, prepared)
+            found = inclusions(entry, prepared)
+        except ConfigError as fault:
+            step = Step(result=failure(fault.message, fault))
+            failed = Prepared(entry.task, prepared.title, (step,), ignore_errors=prepared.ignore_errors)
+            self.queue.add(Queued(entry, failed, context))
+            return
+        for step in steps:
+            one = Prepared(entry.task, prepared.title, (Step(step.variables, step.label, result=step.result),))
+            self.queue.add(Queued(entry, one, context))
+        for one_found in found:
+            self.handlers.extend(one_found.handlers)
+            self.scopes.add_roles(one_found.roles)
+        options = self.state.shared.options
+        chosen = [child for child in children if selected(child.task.tags, options.tags, options.skip_tags)]
+        self.report.total += sum(counts(child) for child in chosen)
+        self.entries.extendleft(reversed(chosen))
+
+    # -- handlers ---------------------------------------------------------------------------------------------------
+
+    def flush_handlers(self, entry: Entry) -> None:
+        """Put the handlers before everything else; those that are notified run when their turn comes."""
+        self.handlers.flush()
+        children = [
+            Entry(
+                task, self.planned.play.loader, trail=(*entry.trail, 1 << 20, number), path=entry.path,
+                handler=True, candidate=True,
+            )
+            for number, task in enumerate(self.handlers.tasks)
+        ]  # fmt: skip
+        self.entries.extendleft(reversed(children))
+
+    def may_notify(self) -> bool:
+        """Whether a handler is notified, or what is queued may notify one."""
+        return bool(self.handlers) or any(one.prepared.notify for one in self.queue.waiting)
+
+    def changed(self, queued: Queued) -> str:
+        """As Watcher."""
+        return self.handlers.notify(queued.prepared.notify, running=queued.entry.handler)
+
+    def _title(self, task: Task) -> str:
+        if task.title.constant:
+            return str(task.title.loose({}))
+        try:
+            return str(final(task.title, TaskContext(self.scopes).scope(task, {}, {})))
+        except (Pending, TemplateFault):
+            return str(getattr(task.title, "text", ""))
+
+    # -- failures ---------------------------------------------------------------------------------------------------
+
+    def rescued(self, queued: Queued, left: list[Queued]) -> bool:
+        """As Watcher."""
+        current = [self._current] if self._current is not None else []
+        return self._unwinding.rescues(queued.entry.path, [*(one.entry for one in left), *current])
+
+    def finished(self, queued: Queued, result: dict[str, Any], status: str) -> None:
+        """As Watcher."""
+        task = queued.entry.task
+        if task.role is not None and status not in ("skipped", "unreachable"):
+            self._roles_used.add(task.role.same)
+        self._shared_tasks.finished(queued, result, status)
+        if status == "rescued":
+            title = task.full_title(queued.prepared.title)
+            failed = {"name": title, "action": task.module, "args": _args(queued.prepared), "path": str(task.position)}
+            self.state.results.values.update(ansible_failed_task=failed, ansible_failed_result=result)
+
+    def _broken(self, broken: Broken) -> None:
+        """Put back what has not run, and go on where the failure is dealt with."""
+        self._put_back(broken.left, broken.failed)
+        if broken.failed is not None:
+            self._fail(broken.failed.entry.path, HostFailed())
+
+    def _put_back(self, left: list[Queued], failed: Queued | None = None) -> None:
+        entries = list(dict.fromkeys(one.entry for one in left))
+        current, self._current = self._current, None
+        if current is not None and current not in entries and (failed is None or current is not failed.entry):
+            entries.append(current)
+        for entry in entries:
+            if entry.candidate:
+                self.handlers.back(entry.task)
+                self.report.total -= 1
+            if entry.task.include is not None and entry.prepared is None:
+                # What it brings in is found out anew.
+                for child in [one for one in self.entries if one.comes_from(entry)]:
+                    self.entries.remove(child)
+                    self.drop(child)
+        self.entries.extendleft(reversed(entries))
+
+    def _fail(self, path: Path, failed: Exception) -> None:
+        """Go on where a failure at `path` is dealt with; where it is not, only handlers may still run."""
+        if self._failed is not None or not self._unwinding.fail(path):
+            while self.entries:
+                self.drop(self.entries.popleft())
+            if self._failed is not None:
+                raise self._failed
+            self._failed = failed
+            if self._forces_handlers():
+                self.flush_handlers(Entry(self.planned.play.tasks[0], self.planned.play.loader, trail=(END_OF_TASKS,)))
+            else:
+                raise failed
+
+    def _forces_handlers(self) -> bool:
+        if not self.planned.play.tasks:
+            return False
+        return self.state.shared.options.force_handlers or flag(self.planned.play.force_handlers, self.scopes.base())
+
+    def end_play(self) -> None:
+        """No more of this play on this host."""
+        while self.entries:
+            self.drop(self.entries.popleft())
+        self._unwinding.forget()
+
+    def drop(self, entry: Entry) -> None:
+        """An entry that will not run."""
+        if counts(entry) and not entry.candidate:
+            self.report.total -= 1
+
+
+def _args(prepared: Prepared) -> dict[str, Any]:
+    return (prepared.steps[0].args or {}) if prepared.steps and not prepared.no_log else {}
+
+
+def _stands(value: Any, *, doubtful: bool) -> bool:
+    """A flag of a task that could not be worked out; `doubtful` is the answer when the flag is a template."""
+    if value is None:
+        return False
+    return bool(value.loose({})) if value.constant else doubtful
