@@ -155,6 +155,14 @@ class Lease:
             time.sleep(0.05)
         return self.look()
 
+    def interrupt(self, run):
+        """Let the holder end after its task, if it is this run's."""
+        holder = self.look()
+        if holder is not None and holder["run"] == run and _is_agent(holder["pid"]):
+            import signal
+
+            os.kill(holder["pid"], signal.SIGINT)
+
     @contextlib.contextmanager
     def _alone(self):
         path = os.path.join(self._directory, "lock")

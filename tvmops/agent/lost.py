@@ -24,6 +24,9 @@ def answer(message, wire, services):
     elif op == "steal":
         holder = services.lease.steal()
         wire.emit("status", **services.situation()) if holder is None else wire.emit("refused", lease=holder)
+    elif op == "interrupt":
+        services.lease.interrupt(message.get("run"))
+        wire.emit("interrupted", run=message.get("run"))
     elif op == "forget":
         forget(services.run_folder(message.get("run")))
         wire.emit("forgotten", run=message.get("run"))

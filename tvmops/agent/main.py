@@ -53,7 +53,7 @@ def _run_batches(wire, services):
                 return 0
             if message["op"] == "batch":
                 _take_batch(message, wire, services)
-            elif message["op"] in ("status", "steal", "follow", "forget"):
+            elif message["op"] in ("status", "steal", "interrupt", "follow", "forget"):
                 from . import lost
 
                 lost.answer(message, wire, services)

@@ -10,10 +10,12 @@ from invoke.exceptions import Exit
 from invoke.tasks import Task
 
 from tvmops.cli.common import HOST_HELP, INVENTORY_HELP, command, load
+from tvmops.cli.warm import WARM_HELP, use_warm
 from tvmops.errors import ConfigError
 from tvmops.paths import find_project_file
 
 if TYPE_CHECKING:
+    from tvmops.fleet.lost import Manners
     from tvmops.fleet.recap import Recap
     from tvmops.fleet.run import PlaybookRun
     from tvmops.inventory.model import Host, Inventory
@@ -27,7 +29,7 @@ HostVariables = Callable[["Inventory", Sequence["Host"], "RunOptions"], Mapping[
 
 SHORT = {
     "limit": "l", "inventory": "i", "check": "C", "diff": "D", "tags": "t", "extra-vars": "e", "forks": "f",
-    "ask-become-pass": "K", "quiet": "q",
+    "ask-become-pass": "K", "quiet": "q", "timeout": "T",
 }  # fmt: skip
 HELP = {
     "host": HOST_HELP,
@@ -40,9 +42,13 @@ HELP = {
     "extra-vars": "NAME=VALUE, JSON or @FILE; may be repeated; stronger than every other variable",
     "forks": "how many hosts at once",
     "ask-become-pass": "ask for the sudo password",
+    "timeout": "seconds that connecting may take (default 15; the host's ansible_ssh_timeout wins)",
+    "wait": "wait for boards that another run holds, so many seconds at most (without a number: an hour)",
+    "steal": "take boards from a run whose lease is over",
     "json_": "one JSON event per line",
     "list-hosts": "only say which hosts it would run on",
     "quiet": "show failures and the recap only",
+    "warm": WARM_HELP,
 }
 RESTORE_HELP = "only give back the package sources as they were before the first provision"
 
@@ -64,9 +70,7 @@ def _options(given: dict[str, Any]) -> RunOptions:
     from tvmops.playbook.state import RunOptions
 
     patterns = [one for one in (given["host"], given["limit"]) if one]
-    password = None
-    if given["ask_become_pass"]:
-        password = _asked_password()
+    password = asked_password() if given["ask_become_pass"] else None
     if given["forks"] < 1:
         raise ConfigError(f"--forks {given['forks']}: wants a number of hosts, at least 1")
     return RunOptions(
@@ -81,7 +85,27 @@ def _options(given: dict[str, Any]) -> RunOptions:
     )
 
 
-def _asked_password() -> str:
+def _manners(given: dict[str, Any]) -> Manners:
+    from tvmops.fleet.lost import Manners
+
+    wait = 3600.0 if given["wait"] is True else _seconds("--wait", given["wait"])
+    return Manners(wait=wait or 0.0, steal=given["steal"], timeout=_seconds("--timeout", given["timeout"]))
+
+
+def _seconds(option: str, text: str | bool) -> float | None:
+    if text == "":
+        return None
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 < seconds < 86400.5:
+        raise ConfigError(f"{option} {text}: wants a number of seconds, at most 86400")
+    return seconds
+
+
+def asked_password() -> str:
+    """The sudo password, asked for at the terminal. Raises ConfigError when there is none."""
     import getpass
     import warnings
 
@@ -109,6 +133,7 @@ def run(path: Path, given: dict[str, Any], prepare: HostVariables | None = None)
 
     Raises ConfigError; ends with Exit when a host failed.
     """
+    use_warm(given["warm"])
     from tvmops.fleet.run import PlaybookRun
     from tvmops.playbook.load import load_playbooks
 
@@ -120,7 +145,9 @@ def run(path: Path, given: dict[str, Any], prepare: HostVariables | None = None)
         print("\n".join(host.name for host in hosts))
         return None
     extra = prepare(inventory, hosts, options) if prepare else {}
-    return show(PlaybookRun(plays, inventory, options, extra), given)
+    prepared = PlaybookRun(plays, inventory, options, extra, what=path.name)
+    prepared.manners = _manners(given)
+    return show(prepared, given)
 
 
 def _hosts(path: Path, plays: Sequence[Play], inventory: Inventory, options: RunOptions) -> list[Host]:
@@ -143,7 +170,13 @@ def show(prepared: PlaybookRun, given: dict[str, Any]) -> Recap:
     return recap
 
 
-@command(klass=AnsibleFlags, auto_shortflags=False, iterable=["extra_vars"], help={**HELP, "restore": RESTORE_HELP})
+@command(
+    klass=AnsibleFlags,
+    auto_shortflags=False,
+    iterable=["extra_vars"],
+    optional=["wait"],
+    help={**HELP, "restore": RESTORE_HELP},
+)
 def provision(  # noqa: PLR0917
     ctx: Any,
     host: str = "",
@@ -156,9 +189,13 @@ def provision(  # noqa: PLR0917
     extra_vars: list[str] | None = None,
     forks: int = 50,
     ask_become_pass: bool = False,
+    timeout: str = "",
+    wait: str = "",
+    steal: bool = False,
     json_: bool = False,
     list_hosts: bool = False,
     quiet: bool = False,
+    warm: bool | str = False,
     restore: bool = False,
 ) -> None:
     """Make boards right: run playbooks/provision.yml on them. A second run changes nothing."""
@@ -175,6 +212,7 @@ def provision(  # noqa: PLR0917
     klass=AnsibleFlags,
     auto_shortflags=False,
     iterable=["extra_vars"],
+    optional=["wait"],
     positional=["file"],
     help={"file": "the playbook", **HELP},
 )
@@ -191,9 +229,13 @@ def playbook(  # noqa: PLR0917
     extra_vars: list[str] | None = None,
     forks: int = 50,
     ask_become_pass: bool = False,
+    timeout: str = "",
+    wait: str = "",
+    steal: bool = False,
     json_: bool = False,
     list_hosts: bool = False,
     quiet: bool = False,
+    warm: bool | str = False,
 ) -> None:
     """Run a playbook written in Ansible's language."""
     given = dict(locals())

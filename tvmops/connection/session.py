@@ -133,6 +133,10 @@ class AgentSession:
         """Remove a run's events from the board; what it changed can still be undone."""
         self._ask({"op": "forget", "run": run}, "forgotten")
 
+    def interrupt(self, run: str) -> None:
+        """Let the run that holds the board end after the task it is at."""
+        self._ask({"op": "interrupt", "run": run}, "interrupted")
+
     def stop_after_task(self) -> None:
         """Let the agent finish the task it is at and no other; its batch then ends. May be called from any thread."""
         self._post({"op": "stop"}, timeout=POST_STALL)
