@@ -57,9 +57,18 @@ def wanted(ctx, args, path, follow=True, directory=False):
 def numbers(attributes):
     """(mode or None, uid or -1, gid or -1) of a dict as `wanted` gives it."""
     mode = int(attributes["mode"], 8) if "mode" in attributes else None
-    uid = user_id(attributes["owner"]) if "owner" in attributes else -1
-    gid = group_id(attributes["group"]) if "group" in attributes else -1
-    return mode, uid, gid
+    return mode, _number(attributes.get("owner"), user_id), _number(attributes.get("group"), group_id)
+
+
+def _number(name, to_id):
+    if name is None:
+        return -1
+    try:
+        return to_id(name)
+    except ModuleError:
+        if not overlay.unsure():  # then something unpredictable may make the account
+            raise
+        return -1
 
 
 def apply(path, attributes, follow=True):
@@ -89,6 +98,9 @@ def report(path):
 
 def user_id(name):
     """The uid of a user name or number."""
+    known = overlay.active() and overlay.active().users.get(name)
+    if known:
+        return known.uid
     try:
         return pwd.getpwnam(name).pw_uid
     except KeyError:
@@ -99,6 +111,9 @@ def user_id(name):
 
 def group_id(name):
     """The gid of a group name or number."""
+    known = overlay.active() and overlay.active().groups.get(name)
+    if known:
+        return known.gid
     try:
         return grp.getgrnam(name).gr_gid
     except KeyError:
@@ -109,6 +124,9 @@ def group_id(name):
 
 def user_name(uid):
     """The name of a uid, or its number as text."""
+    for one in overlay.active().users.values() if overlay.active() is not None else ():
+        if one is not None and one.uid == uid:
+            return one.name
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
@@ -117,6 +135,9 @@ def user_name(uid):
 
 def group_name(gid):
     """The name of a gid, or its number as text."""
+    for one in overlay.active().groups.values() if overlay.active() is not None else ():
+        if one is not None and one.gid == gid:
+            return one.name
     try:
         return grp.getgrgid(gid).gr_name
     except KeyError:

@@ -9,6 +9,7 @@ import tempfile
 
 # The child cannot read the agent's own directory any more, so all that it may need is imported before.
 from . import attributes, blobs, diff, files, modules, perform, process  # noqa: F401
+from .accounts import User
 from .context import ModuleError
 from .protocol import Wire
 
@@ -27,11 +28,13 @@ def is_current(user):
         return False
 
 
-def identity(user):
-    """The account of a user whom the agent can become."""
+def identity(user, overlay=None):
+    """The account of a user whom the agent can become; in check mode also one that an earlier task would make."""
     try:
         account = pwd.getpwnam(user)
     except KeyError:
+        if overlay is not None and (overlay.users.get(user) or overlay.unsure):
+            return Predicted(user, overlay.users.get(user) or User(user, -1, -1, "", "/home/" + user, "/bin/sh"))
         raise CannotBecome("cannot become %r: there is no such user on this board" % user)
     if os.geteuid() != 0:
         own = pwd.getpwuid(os.geteuid()).pw_name
@@ -40,6 +43,26 @@ def identity(user):
             "(set become: true for the play or the host)" % (user, own)
         )
     return account
+
+
+class Predicted:
+    """A user whom a check run would have made."""
+
+    def __init__(self, name, user):
+        self.pw_name = name
+        self.user = user
+
+    def run(self, run, wire, services):
+        """Run a TaskRun in this process as if it were the user's: in check mode it only looks and predicts."""
+        tree, before = services.recorder.overlay.tree, dict(os.environ)
+        os.environ.update(HOME=self.user.home, USER=self.pw_name, LOGNAME=self.pw_name, SHELL=self.user.shell)
+        tree.owner = (self.user.uid, self.user.gid)
+        try:
+            return run.run(wire.emit, services)
+        finally:
+            tree.owner = (-1, -1)
+            os.environ.clear()
+            os.environ.update(before)
 
 
 def terminate_children():
@@ -54,6 +77,8 @@ def terminate_children():
 
 def run_as(account, run, wire, services):
     """Run a TaskRun in a child that is `account` -> the result it reported as done, or None if it died."""
+    if isinstance(account, Predicted):
+        return account.run(run, wire, services)
     modules.load(run.task["module"])
     space = _Space(account)
     up_read, up_write = os.pipe()

@@ -109,6 +109,14 @@ def predict_file(path, content, mode=None, uid=-1, gid=-1, mtime_ns=None):  # no
     tree.put(path, Node("file", content=content, mode=_mode_for(old, mode), uid=uid, gid=gid, mtime_ns=when))
 
 
+def predict_unknown(path, why):
+    """In check mode: something would be at `path`, and nobody knows what. Without a place for it nothing is noted."""
+    try:
+        overlay.active().tree.put(path, Node("unknown", content=("unknown", why)))
+    except OSError:
+        pass
+
+
 def write_bytes(path, data, mode=None, uid=-1, gid=-1):
     """Replace the content of `path` with `data`, atomically."""
     with replacing(path, mode, uid, gid) as target:

@@ -146,7 +146,7 @@ def matching(pattern):
     if overlay.active() is None:
         return sorted(glob.glob(pattern))
     if not glob.has_magic(pattern):
-        return [pattern] if status(pattern, follow=False) is not None else []
+        return [pattern] if overlay.active().tree.exists(pattern, follow=False) else []
     folder, name = os.path.split(pattern)
     folders = matching(folder) if glob.has_magic(folder) else [folder]
     found = []

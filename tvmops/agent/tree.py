@@ -19,6 +19,7 @@ class Tree:
         self._blob = blob
         self._unsure = unsure
         self.nodes = {}
+        self.owner = (-1, -1)  # uid and gid of what is made; -1: this process's
 
     def use_blobs(self, blob):
         """Get blobs' files from this function from now on."""
@@ -61,10 +62,10 @@ class Tree:
             raise Unknown("what %s is cannot be known before a real run: %s" % (path, found.content[1]))
         return found
 
-    def exists(self, path):
-        """True when something would be there, links followed."""
+    def exists(self, path, follow=True):
+        """True when something would be there, known or not."""
         try:
-            return self._find(self.resolve(path)) is not None
+            return self._find(self.resolve(path, follow)) is not None
         except OSError:
             return False
 
@@ -257,9 +258,10 @@ class Tree:
         parent = self._find(os.path.dirname(real))
         setgid = parent is not None and bool(parent.st_mode & stat.S_ISGID)
         if node.st_uid == -1:
-            node.st_uid = os.geteuid()
+            node.st_uid = os.geteuid() if self.owner[0] == -1 else self.owner[0]
         if node.st_gid == -1:
-            node.st_gid = parent.st_gid if setgid else os.getegid()
+            own = os.getegid() if self.owner[1] == -1 else self.owner[1]
+            node.st_gid = parent.st_gid if setgid else own
         if setgid and node.kind == "directory":
             node.mode |= stat.S_ISGID
 

@@ -6,6 +6,7 @@ import os
 import shlex
 import time
 
+from .. import files
 from ..context import ModuleError
 from ..words import split_options
 
@@ -67,6 +68,7 @@ def run(ctx, args, argv, shown):
     if ctx.check:
         decided = args["creates"] is not None or args["removes"] is not None
         values = {"msg": "Command would have run if not in check mode", "stdout": "", "stderr": "", "cmd": shown}
+        _predict(args)
         return dict(values, changed=decided, skipped=not decided)
     stdin = args["stdin"]
     if stdin is not None and args["stdin_add_newline"]:
@@ -83,9 +85,16 @@ def run(ctx, args, argv, shown):
     return _with_lines(values)
 
 
+def _predict(args):
+    """Whatever else the program would do: what it creates would be there, what it removes would not."""
+    chdir = args["chdir"] or ""
+    if args["creates"] is not None and not glob.has_magic(args["creates"]):
+        files.predict_unknown(os.path.join(chdir, os.path.expanduser(args["creates"])), "a command would make it")
+
+
 def _needless(args):
     def found(pattern):
-        return glob.glob(os.path.join(args["chdir"] or "", os.path.expanduser(pattern)))
+        return files.matching(os.path.join(args["chdir"] or "", os.path.expanduser(pattern)))
 
     if args["creates"] is not None and found(args["creates"]):
         return "'%s' exists" % args["creates"]

@@ -3,7 +3,7 @@
 import os
 import time
 
-from .. import attributes, download
+from .. import attributes, download, files
 from ..context import ModuleError
 from ..files import backup, hashes, kind, replacing
 
@@ -24,6 +24,7 @@ SPEC = dict(
 )
 RULES = {"required_together": [["url_username", "url_password"]]}
 CHECK = "run"
+PREDICTS = True
 EXAMPLE = {"url": "file:///etc/os-release", "dest": "/var/tmp/os-release", "mode": "0644"}
 
 
@@ -34,16 +35,16 @@ def act(ctx, args):
     dest = _destination(args)
     values = {"url": args["url"], "dest": dest, "changed": False}
     parent = os.path.dirname(dest) or "."
-    if not os.path.isdir(parent) and not ctx.check:
+    if not files.is_directory(parent) and not files.unsure():
         raise ModuleError("the directory %s does not exist" % parent, **values)
-    exists = kind(os.path.realpath(dest)) == "file"
+    exists = files.is_file(dest)
     if exists and wanted is not None:
         if hashes(dest, algorithm)[0] == wanted:
             return _finish(ctx, args, dest, dict(values, msg="file already exists"))
     elif exists and not args["force"] and not _is_directory_form(args):
         return _finish(ctx, args, dest, dict(values, msg="file already exists"))
     if ctx.check:
-        return dict(values, changed=True, msg="would be downloaded")
+        return _predict(ctx, args, dest, dict(values, changed=True, msg="would be downloaded"))
     since = os.path.getmtime(dest) if exists and wanted is None and not args["force"] else None
     values.update(_fetch(ctx, args, dest, since, (algorithm, wanted)))
     values["elapsed"] = int(time.monotonic() - started)
@@ -53,7 +54,7 @@ def act(ctx, args):
 def _fetch(ctx, args, dest, since, checksum):
     """Download beside `dest`, check, and put it in place if it differs."""
     algorithm, wanted = checksum
-    target_path = os.path.realpath(dest)
+    target_path = files.real_path(dest)
     values = {}
     try:
         with replacing(target_path, *_numbers(ctx, args, target_path)) as target:
@@ -86,13 +87,19 @@ def _numbers(ctx, args, path):
 
 def _finish(ctx, args, dest, values):
     """Set the attributes and add what is known of the file."""
-    if os.path.exists(dest):
+    if files.exists(dest):
         now, then = attributes.observed(args, dest), attributes.wanted(ctx, args, dest)
         if now != then:
             values["changed"] = True
-            if not ctx.check:
-                attributes.apply(dest, then)
-        values.update(attributes.report(os.path.realpath(dest)), checksum_dest=hashes(dest, "sha1")[0])
+            attributes.apply(dest, then)
+        values.update(attributes.report(files.real_path(dest)), checksum_dest=hashes(dest, "sha1")[0])
+    return values
+
+
+def _predict(ctx, args, dest, values):
+    content = ("unknown", "it would come from %s" % download.public(args["url"]))
+    target = files.real_path(dest)
+    files.predict_file(target, content, *_numbers(ctx, args, target))
     return values
 
 
@@ -111,7 +118,7 @@ def _checksum(text):
 
 
 def _is_directory_form(args):
-    return args["dest"].endswith("/") or os.path.isdir(args["dest"])
+    return args["dest"].endswith("/") or files.is_directory(args["dest"])
 
 
 def _destination(args):

@@ -42,8 +42,13 @@ def act(ctx, args):
     if found["islnk"]:
         found["lnk_target"] = files.read_link(path)
         found["lnk_source"] = files.real_path(path)
-    if found["isreg"] and found["readable"] and args["get_checksum"]:
-        found["checksum"] = hashes(path, args["checksum_algorithm"])[0]
+    try:
+        found.update(size=status.st_size, blocks=status.st_blocks)
+        if found["isreg"] and found["readable"] and args["get_checksum"]:
+            found["checksum"] = hashes(path, args["checksum_algorithm"])[0]
+    except files.Unknown as error:
+        found.update(size=None, blocks=None, checksum=None)
+        return {"changed": False, "stat": found, "unknown": True, "msg": error.msg}
     return {"changed": False, "stat": found}
 
 
@@ -57,14 +62,12 @@ def _fields(path, status):
         "gid": status.st_gid,
         "pw_name": attributes.user_name(status.st_uid),
         "gr_name": attributes.group_name(status.st_gid),
-        "size": status.st_size,
         "inode": status.st_ino,
         "dev": status.st_dev,
         "nlink": status.st_nlink,
         "atime": status.st_atime,
         "mtime": status.st_mtime,
         "ctime": status.st_ctime,
-        "blocks": status.st_blocks,
         "block_size": status.st_blksize,
         "device_type": status.st_rdev,
         "isuid": bool(mode & stat.S_ISUID),
