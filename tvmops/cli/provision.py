@@ -10,7 +10,7 @@ from invoke.exceptions import Exit
 from invoke.tasks import Task
 
 from tvmops.cli.common import HOST_HELP, INVENTORY_HELP, command, load
-from tvmops.cli.warm import WARM_HELP, use_warm
+from tvmops.cli.warming import WARM_HELP, use_warm
 from tvmops.errors import ConfigError
 from tvmops.paths import find_project_file
 
