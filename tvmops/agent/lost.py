@@ -38,13 +38,24 @@ def answer(message, wire, services):
 def situation(runs, holder):
     """For `ready` and `status`: the lease with its running task, and what has ended and was not fetched."""
     if holder is not None and holder["run"]:
-        for path in spools(os.path.join(runs, holder["run"])):
-            holder["task"] = Summary(path).running or holder.get("task")
+        for summary in _summaries(os.path.join(runs, holder["run"])):
+            holder["task"] = summary.running or holder.get("task")
     finished = []
     for name in sorted(os.listdir(runs)) if os.path.isdir(runs) else ():
         if holder is None or name != holder["run"]:
-            finished += [Summary(path).as_dict() for path in spools(os.path.join(runs, name)) if not _is_written(path)]
+            folder = os.path.join(runs, name)
+            finished += [one.as_dict() for one in _summaries(folder) if not _is_written(one.path)]
     return {"lease": holder, "finished": finished}
+
+
+def _summaries(folder):
+    found = []
+    for path in spools(folder):
+        try:
+            found.append(Summary(path))
+        except FileNotFoundError:
+            pass  # its controller has just got all of it
+    return found
 
 
 def spools(folder):
@@ -59,6 +70,7 @@ class Summary:
     """A spool as its first and last lines tell it; a half-written last line does not count."""
 
     def __init__(self, path):
+        self.path = path
         with open(path, "rb") as source:
             self._first = _event(source.readline(TAIL)) or {}
             size = source.seek(0, os.SEEK_END)
@@ -126,32 +138,50 @@ def _event(line):
 
 def _is_written(path):
     """True while the agent that writes it lives."""
-    with open(path, "rb") as source:
-        try:
-            fcntl.flock(source, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
+    try:
+        with open(path, "rb") as source:
+            return _is_locked(source)
+    except FileNotFoundError:
+        return False  # its controller has just got all of it
+
+
+def _is_locked(source):
+    try:
+        fcntl.flock(source, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    fcntl.flock(source, fcntl.LOCK_UN)
     return False
 
 
 def follow(folder, run, wire):
     """Send a run's events, those to come included -> "finished", or "unknown" when there is no such run."""
-    paths = spools(folder)
-    for path in paths:
-        with open(path, "rb") as source:
-            rest = b""
-            while not wire.gone:
-                ending = not _is_written(path)
-                for line in source:
-                    rest += line
-                    if rest.endswith(b"\n"):
-                        if _event(rest) is not None:
-                            wire.forward(rest.rstrip(b"\n"), run)
-                        rest = b""
-                if ending:
-                    break
-                time.sleep(FOLLOW_PAUSE)
-    return "finished" if paths else "unknown"
+    state = "unknown"
+    for path in spools(folder):
+        try:
+            source = open(path, "rb")
+        except FileNotFoundError:
+            continue
+        state = "finished"
+        with source:
+            _send_lines(source, run, wire)
+    return state
+
+
+def _send_lines(source, run, wire):
+    # The file stays readable when it is removed, which its agent does once its controller has got all of it.
+    rest = b""
+    while not wire.gone:
+        last = not _is_locked(source)
+        for line in source:
+            rest += line
+            if rest.endswith(b"\n"):
+                if _event(rest) is not None:
+                    wire.forward(rest.rstrip(b"\n"), run)
+                rest = b""
+        if last:
+            break
+        time.sleep(FOLLOW_PAUSE)
 
 
 def forget(folder):

@@ -10,7 +10,6 @@ from tvmops.cli.common import HOST_HELP, INVENTORY_HELP, command, load, select
 
 
 @command(
-    auto_shortflags=False,
     help={
         "host": HOST_HELP,
         "inventory": INVENTORY_HELP,
