@@ -88,6 +88,7 @@ CASES: dict[str, tuple[str, list[str], dict[str, object]]] = {
     "skip tags": ("tags.yml", ["--skip-tags", "two,always,play"], {"skip_tags": words("two,always,play")}),
     "untagged": ("tags.yml", ["--tags", "untagged"], {"tags": words("untagged")}),
     "tagged": ("tags.yml", ["--tags", "tagged"], {"tags": words("tagged")}),
+    "facts of packages and services": ("facts.yml", [], {}),
 }
 
 

@@ -20,6 +20,7 @@ from tvmops.playbook.prepare import Prepared, TaskContext, prepare_task
 from tvmops.playbook.state import HostState, PlayScope
 from tvmops.playbook.tags import selected
 from tvmops.playbook.values import Constant, all_hold
+from tvmops.playbook.variables import FACT_MODULES
 
 INCLUDE_DEPTH = 100
 FAILED_NAMES = ["ansible_failed_task", "ansible_failed_result"]
@@ -195,7 +196,7 @@ class Planner:
             self._forget(Entry(child, entry.loader), depth + 1)
 
     def _unsettle(self, task: Task) -> None:
-        if task.module == "setup":
+        if task.module in FACT_MODULES:
             self.state.facts.awaited = True
         if task.delegate_to is not None or task.module == "fetch":
             self._files_settled = False
@@ -220,11 +221,11 @@ class Planner:
 
     def _learn(self, scopes: PlayScope, entry: Entry, prepared: Prepared) -> None:
         task = entry.task
-        if task.module != "setup":
+        if task.module not in FACT_MODULES:
             self._unsettle(task)
         if prepared.remote:
             self.state.await_results([task.register] if task.register else [])
-            self.state.facts.awaited = self.state.facts.awaited or task.module == "setup"
+            self.state.facts.awaited = self.state.facts.awaited or task.module in FACT_MODULES
             return
         if prepared.conduct.retries is not None:
             self._forget(entry)

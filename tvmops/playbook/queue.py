@@ -14,6 +14,7 @@ from tvmops.playbook.plan import facts_of
 from tvmops.playbook.prepare import failure
 from tvmops.playbook.report import Report
 from tvmops.playbook.state import HostState
+from tvmops.playbook.variables import FACT_MODULES
 
 
 class Broken(Exception):
@@ -92,7 +93,7 @@ class TaskQueue:
         self._count_on(queued, [task.register] if task.register else [])
         self._waiting.append(queued)
         self.state.await_results([task.register] if task.register else [])
-        if task.module == "setup":
+        if task.module in FACT_MODULES:
             self.state.facts.awaited = True
         if prepared.decides_failed:
             self.flush(f"failed_when of '{prepared.title}'")

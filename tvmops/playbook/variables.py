@@ -69,26 +69,29 @@ _NOT_FACTS = (
     "ansible_python_interpreter", "ansible_password", "ansible_shell_", "ansible_managed", "ansible_search_path",
 )  # fmt: skip
 
+FACT_MODULES = ("setup", "hostname", "package_facts", "service_facts")
+_OTHER_FACTS = ("ansible_facts", "packages", "services")
+
 
 class Facts(Known):
-    """A host's facts, under `ansible_facts` and each as `ansible_<name>`. `awaited`: a setup task has yet to answer."""
+    """A host's facts, under `ansible_facts` and each by its own name. `awaited`: a module has yet to give some."""
 
     def __init__(self) -> None:
         super().__init__({"ansible_facts": {}})
         self.awaited = False
 
     def learn(self, facts: Mapping[str, Any]) -> None:
-        """Add what a module reported, with or without the prefix."""
+        """Add what a module reported. Under `ansible_facts` the prefix `ansible_` is left out."""
         known = dict(self.values.get("ansible_facts") or {})
         for name, value in facts.items():
             short = name.removeprefix("ansible_")
             known[short] = value
-            self.values["ansible_local" if short == "local" else "ansible_" + short] = value
+            self.values["ansible_local" if short == "local" else name] = value
         self.values["ansible_facts"] = known
 
     def could_have(self, name: str) -> bool:
-        """True when the answer of a setup task may hold this name."""
-        return name == "ansible_facts" or (name.startswith("ansible_") and not name.startswith(_NOT_FACTS))
+        """True when the answer of a module that gives facts may hold this name."""
+        return name in _OTHER_FACTS or (name.startswith("ansible_") and not name.startswith(_NOT_FACTS))
 
 
 class Scope(Mapping[str, Any]):

@@ -137,6 +137,7 @@ def test_awaited_results_and_facts_are_pending() -> None:
         "{{ result is defined }}",
         "{{ ansible_facts.x }}",
         "{{ ansible_arch }}",
+        "{{ packages }}",
     ):
         with pytest.raises(Pending):
             final(prepare(text), scope)
@@ -146,7 +147,8 @@ def test_awaited_results_and_facts_are_pending() -> None:
     facts.awaited = False
     facts.learn({"ansible_arch": "arm", "distribution": "Debian", "ansible_local": {"x": 1}})
     assert final(prepare("{{ ansible_arch }} {{ ansible_facts.arch }}"), scope) == "arm arm"
-    assert final(prepare("{{ ansible_distribution }} {{ ansible_local.x }}"), scope) == "Debian 1"
+    assert final(prepare("{{ distribution }} {{ ansible_facts.distribution }}"), scope) == "Debian Debian"
+    assert final(prepare("{{ ansible_local.x }}"), scope) == 1
 
 
 @pytest.mark.parametrize(
