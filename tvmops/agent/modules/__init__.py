@@ -101,6 +101,8 @@ MODULES = {
     "ansible.builtin.template": "template",
     "unarchive": "unarchive",
     "ansible.builtin.unarchive": "unarchive",
+    "uri": "uri",
+    "ansible.builtin.uri": "uri",
     "user": "user",
     "ansible.builtin.user": "user",
     "wait_for": "wait_for",
