@@ -33,14 +33,16 @@ class Overlay:
         self.tree = Tree(blob, lambda: self.unsure)
         self.users = {}  # name -> accounts.User, None for one that would be gone
         self.groups = {}  # name -> accounts.Group, None for one that would be gone
-        self.packages = {}  # name -> version, None for one that would be gone
-        self.units = {}  # name -> {"active": bool, "enabled": bool, "masked": bool}: what is known
+        self.packages = {}  # name -> version, "" for one that would be gone
+        self.units = {}  # name -> {systemd's property: value}: those that would be others
+        self.lists_fetched = False  # apt's, or those of another package manager
         self.unsure = False
 
     @property
     def is_empty(self):
         """True when nothing was predicted."""
-        return not (self.unsure or self.users or self.groups or self.packages or self.units or self.tree.nodes)
+        known = (self.users, self.groups, self.packages, self.units, self.tree.nodes)
+        return not (self.unsure or self.lists_fetched or any(known))
 
     def as_json(self):
         """All of it, for another process of this agent."""
@@ -51,6 +53,7 @@ class Overlay:
             "groups": {name: group and list(group) for name, group in self.groups.items()},
             "packages": self.packages,
             "units": self.units,
+            "lists_fetched": self.lists_fetched,
         }
 
     def take(self, message):
@@ -62,3 +65,4 @@ class Overlay:
         self.users = {name: user and User(*user) for name, user in message["users"].items()}
         self.groups = {name: group and Group(*group) for name, group in message["groups"].items()}
         self.packages, self.units = message["packages"], message["units"]
+        self.lists_fetched = message["lists_fetched"]

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tvmops.agent.debian import cache, faults, locks, manager, packages, program, simulate, sources
+from tvmops.agent.debian import cache, faults, locks, packages, program, recovery, simulate, sources
 
 SIMULATED = """Reading package lists...
 The following packages will be REMOVED:
@@ -245,11 +245,41 @@ def test_an_image_with_an_empty_list_folder_was_never_updated(tmp_path: Path) ->
 
 
 def test_dpkg_cut_off_in_the_middle_is_noticed(tmp_path: Path) -> None:
-    assert not manager.has_unfinished_updates(str(tmp_path))
-    (tmp_path / "tmp.i").touch()
-    assert not manager.has_unfinished_updates(str(tmp_path))
-    (tmp_path / "0001").touch()
-    assert manager.has_unfinished_updates(str(tmp_path))
+    updates = tmp_path / "updates"
+    assert not recovery.is_interrupted(str(tmp_path))
+    updates.mkdir()
+    (updates / "tmp.i").touch()
+    assert not recovery.is_interrupted(str(tmp_path))
+    (updates / "0001").touch()
+    assert recovery.is_interrupted(str(tmp_path))
+
+
+def test_broken_packages_are_read_from_the_database_and_the_journal(tmp_path: Path) -> None:
+    def entry(name: str, state: str) -> str:
+        return f"Package: {name}\nStatus: {state}\nPriority: optional\nDescription: x\n Status: install ok unpacked\n\n"
+
+    states = {
+        "fine": "install ok installed",
+        "waiting": "install ok triggers-pending",
+        "gone": "deinstall ok config-files",
+        "half": "install ok half-configured",
+        "again": "install reinstreq half-installed",
+        "lost": "install reinstreq installed",
+        "healed": "install ok unpacked",
+    }
+    (tmp_path / "status").write_text("".join(entry(name, state) for name, state in states.items()))
+    assert recovery.broken_packages(str(tmp_path)) == ["again", "half", "healed", "lost"]
+    (tmp_path / "updates").mkdir()
+    (tmp_path / "updates/0000").write_text(entry("healed", "install ok installed"))
+    (tmp_path / "updates/0001").write_text(entry("fine", "install ok unpacked"))
+    assert recovery.broken_packages(str(tmp_path)) == ["again", "fine", "half", "lost"]
+
+
+def test_what_an_earlier_task_would_do_is_left_out() -> None:
+    simulation = simulate.parse("Inst a (1 x [all])\nInst b [1] (2 x [all])\nRemv c [3]\nInst d (4 x [all])\n")
+    assert simulation.as_text() == "a 1 installed, b 1 -> 2, d 4 installed, c 3 removed"
+    simulation.forget({"a": "1", "b": "1", "c": "", "d": "unknown"})
+    assert (simulation.installed, simulation.removed) == ({"b": ("1", "2")}, {})
 
 
 @given(st.text())

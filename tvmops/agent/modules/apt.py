@@ -3,9 +3,11 @@
 import os
 import time
 
+from .. import overlay
 from ..context import ModuleError
 from ..debian import cache, faults, packages, program, simulate
 from ..debian.manager import Apt
+from ..debian.recovery import recover
 
 SPEC = {
     "name": {"type": "list", "elements": "str", "aliases": ["pkg", "package"]},
@@ -40,8 +42,9 @@ def act(ctx, args):
         raise ModuleError("this board has no apt-get: the module apt needs Debian, Ubuntu or a derivative")
     apt = Apt(ctx, args)
     outcome = {"changed": False, "stdout": "", "stderr": ""}
-    updated = _update_cache(ctx, args, apt)
     wanted = _wanted(args)
+    recover(apt, outcome, needed=False)
+    updated = _update_cache(ctx, args, apt)
     if wanted and args["state"] == "absent":
         _carry_out(ctx, apt, _removal(apt, args, wanted), outcome)
     elif wanted:
@@ -81,7 +84,8 @@ def _update_cache(ctx, args, apt):
     if time.time() - cache.update_time() < args["cache_valid_time"]:
         return False
     if ctx.check:
-        return True
+        fetched, overlay.active().lists_fetched = overlay.active().lists_fetched, True
+        return not fetched
     apt.require_root("fetch the package lists")
     before = cache.signature()
     apt.update(attempts=max(1, args["update_cache_retries"]))
@@ -92,10 +96,14 @@ def _install(ctx, apt, args, wanted, outcome):
     installed = apt.query([one.name for one in wanted])
     if any(packages.find(one, installed, apt.native) is None for one in wanted):
         installed = apt.query([])  # a name nobody has may be one that another package provides
-    apt.finish_interrupted(installed, wanted)
     needed = [one for one in wanted if _is_needed(apt, args, one, installed)]
     if not needed:
         return
+    if recover(apt, outcome, needed=True):
+        installed = apt.query([])
+        needed = [one for one in needed if _is_needed(apt, args, one, installed)]
+        if not needed:
+            return
     command = ["install"] + [one.argument() for one in needed]
     if args["only_upgrade"]:
         command.insert(1, "--only-upgrade")
@@ -151,10 +159,10 @@ def _install_deb(ctx, apt, args, outcome):
     arch = fields.get("Architecture", "all")
     wanted = packages.Wanted(fields["Package"] + (":" + arch if arch != "all" else ""))
     installed = apt.query([wanted.name])
-    apt.finish_interrupted(installed, [wanted])
     found = packages.find(wanted, installed, apt.native)
     if found is not None and found.usable and found.version == fields.get("Version"):
         return
+    recover(apt, outcome, needed=True)
     _carry_out(ctx, apt, ["install", os.path.abspath(path)], outcome)
 
 
@@ -165,6 +173,8 @@ def _carry_out(ctx, apt, command, outcome, needed=()):
     apt.refuse_patterns(needed)
     text = "" if apt.unknown else apt.simulate(command, needed)
     simulation = simulate.parse(text)
+    if ctx.check:
+        simulation.forget(overlay.active().packages)
     outcome["stdout"] = text
     if not simulation.changes and not apt.unknown:
         _verify(apt, needed, "there is nothing newer in the package sources", outcome)
@@ -175,10 +185,13 @@ def _carry_out(ctx, apt, command, outcome, needed=()):
     if ctx.check:
         if apt.unknown:
             outcome["msg"] = apt.unknown
+        overlay.active().packages.update({one.name: one.version or "unknown" for one in needed})
+        overlay.active().packages.update(simulation.after())
         return
     apt.require_root("change packages")
     done = apt.run(command)
     outcome["stdout"], outcome["stderr"] = done.stdout, done.stderr
+    outcome["_undo"] = [{"kind": "packages", "text": simulation.as_text()}]
     _verify(apt, needed, "apt-get reported success", outcome)
 
 

@@ -209,9 +209,9 @@ def _make_home(user, skeleton):
         shutil.copytree(skeleton, user.home, symlinks=True)
     else:
         os.mkdir(user.home)
-    for folder, folders, files in os.walk(user.home):
+    for folder, folders, others in os.walk(user.home):
         os.lchown(folder, user.uid, user.gid)
-        for name in folders + files:
+        for name in folders + others:
             os.lchown(os.path.join(folder, name), user.uid, user.gid)
     os.chmod(user.home, _home_mode())
 

@@ -1,0 +1,68 @@
+"""After a power cut in the middle of dpkg: finding that out, and putting it right."""
+
+import os
+import re
+
+DPKG = "/var/lib/dpkg"
+# "Status: install ok half-configured": the second word is "reinstreq" for what must be unpacked again.
+BROKEN = re.compile(
+    rb"^Package: (\S+)\n(?:[^\n]+\n)*?"
+    rb"Status: (?:\S+ reinstreq \S+|\S+ \S+ (unpacked|half-configured|half-installed))$",
+    re.MULTILINE,
+)
+
+
+def is_interrupted(dpkg=DPKG):
+    """True when dpkg's own journal is not empty: it was stopped in the middle."""
+    try:
+        return any(name.isdigit() for name in os.listdir(os.path.join(dpkg, "updates")))
+    except OSError:
+        return False
+
+
+def broken_packages(dpkg=DPKG):
+    """The packages that dpkg has begun and not finished, by name; its journal counts before its database."""
+    found = {}
+    updates = os.path.join(dpkg, "updates")
+    journal = sorted(name for name in os.listdir(updates) if name.isdigit()) if os.path.isdir(updates) else []
+    for path in [os.path.join(dpkg, "status")] + [os.path.join(updates, name) for name in journal]:
+        try:
+            with open(path, "rb") as source:
+                text = source.read()
+        except (IOError, OSError):
+            continue
+        broken = {match.group(1) for match in BROKEN.finditer(text)}
+        if path.endswith("/status"):
+            found = dict.fromkeys(broken, True)
+            continue
+        for name in re.findall(rb"^Package: (\S+)$", text, re.MULTILINE):
+            found[name] = name in broken
+    return sorted(name.decode("utf-8", "replace") for name, is_broken in found.items() if is_broken)
+
+
+def recover(apt, outcome, needed):
+    """Let dpkg and apt-get finish what was cut off -> whether there was something to finish.
+
+    `needed`: something is to be installed, so that unfinished packages stand in the way even where dpkg's journal is
+    empty. outcome["recovered"] gets the packages that work again. Raises ModuleError when it fails and `needed`.
+    """
+    interrupted = is_interrupted()
+    if not interrupted and not needed:
+        return False
+    broken = broken_packages()
+    if not interrupted and not broken:
+        return False
+    if apt.ctx.check:
+        outcome.update(changed=True, recovered=broken, msg="dpkg was interrupted earlier and would be recovered")
+        return False
+    done = apt.configure()
+    left = broken_packages()
+    if left or done.rc != 0:
+        done = apt.fix_broken()
+        left = broken_packages()
+    recovered = [name for name in broken if name not in left]
+    outcome["recovered"] = outcome.get("recovered", []) + recovered
+    outcome["changed"] = outcome["changed"] or bool(recovered) or (interrupted and not is_interrupted())
+    if left and (needed or is_interrupted()):
+        apt.fail("dpkg was interrupted earlier and cannot finish %s: " % ", ".join(left), ["apt-get"], done)
+    return True
