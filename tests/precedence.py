@@ -1,4 +1,4 @@
-"""Ansible's table of variable precedence as one playbook: each neighbouring pair of levels has a variable of its own."""
+"""Ansible's table of variable precedence as one playbook, with a variable for every neighbouring pair of levels."""
 
 from __future__ import annotations
 
@@ -6,14 +6,9 @@ import itertools
 import json
 from pathlib import Path
 
-# From the weakest to the strongest, by the names of Ansible's documentation (2 to 22; level 1 is no variable, 13 is
-# vars_prompt, which is not supported).
-LEVELS = (
-    "role defaults", "inventory file group vars", "inventory group_vars/all", "playbook group_vars/all",
-    "inventory group_vars/*", "playbook group_vars/*", "inventory file host vars", "inventory host_vars/*",
-    "playbook host_vars/*", "host facts", "play vars", "play vars_files", "role vars", "block vars", "task vars",
-    "include_vars", "set_facts and registered vars", "role params", "include params", "extra vars",
-)  # fmt: skip
+from tvmops.playbook import precedence
+
+LEVELS = tuple(precedence.LEVELS)
 PAIRS = tuple(itertools.pairwise(LEVELS))
 # Facts are what they are: where a fact is weaker or stronger than something, this is the variable.
 FACTS = {("playbook host_vars/*", "host facts"): "ansible_system", ("host facts", "play vars"): "ansible_kernel"}
@@ -41,7 +36,9 @@ def write(folder: Path) -> tuple[Path, Path, dict[str, str]]:
     files = {
         "inventory/hosts.yml": {
             "all": {
-                "children": {"boards": {"hosts": {"twin": {"ansible_connection": "local", **given(LEVELS[6])}}}},
+                "children": {
+                    "boards": {"hosts": {"twin": {"ansible_connection": "local", **given("inventory file host vars")}}}
+                },
                 "vars": given("inventory file group vars"),
             }
         },

@@ -239,4 +239,4 @@ class Loader:
 
 def _include_key(task: Task, given: Mapping[str, Any]) -> tuple[Any, ...]:
     files = given.get("include_args") or {}
-    return task.id, str(given["include"]), *sorted(files.items())
+    return task.id, str(given["include"]), given.get("include_item"), *sorted(files.items())

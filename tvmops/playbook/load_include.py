@@ -232,6 +232,7 @@ def use_of_include(task: Task, given: Mapping[str, Any]) -> Use:
         public=include.public,
         allow_duplicates=not include.once,
         from_include=True,
+        own=str(given.get("include_item", "")),
     )
 
 
@@ -242,4 +243,7 @@ def included_values(include: Include, scope: Any) -> dict[str, Any]:
     if include.role is None:
         return {"include": str(final(include.file, scope))}
     files = {kind: str(final(value, scope)) for kind, value in (("tasks", include.file), *include.from_files)}
-    return {"include": str(final(include.role, scope)), "include_args": {k: v for k, v in files.items() if v}}
+    values = {"include": str(final(include.role, scope)), "include_args": {k: v for k, v in files.items() if v}}
+    # A role that is to run only once is another one for every item.
+    loop_variable = scope.get("ansible_loop_var") if include.once else None
+    return values if loop_variable is None else {**values, "include_item": repr(scope.get(loop_variable))}

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tvmops.playbook.values import Condition, Value
-from tvmops.playbook.variables import Written
+from tvmops.playbook.variables import Layer, Written
 from tvmops.source import Position
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ class Inherited:
     tags: frozenset[str] = frozenset()
     when: tuple[Condition, ...] = ()
     vars: tuple[Written, ...] = ()
-    params: tuple[Written, ...] = ()
+    params: tuple[Layer, ...] = ()
     ignore_errors: Value | None = None
     no_log: Value | None = None
 

@@ -61,8 +61,4 @@ def exported_defaults(roles: Iterable[Role]) -> list[Layer]:
 def search_folders(task: Task, play: Play) -> list[Path]:
     """Where files, templates and variables of a task are looked for: its role, roles around it, its file, the play."""
     folders = [] if task.role is None else [one.folder for one in (task.role, *reversed(task.role.parents))]
-    folders.append(task.folder)
-    # A file further down in a role's tasks finds what stands beside the role's other tasks.
-    if task.role is not None and task.folder.parent.name == "tasks":
-        folders.append(task.folder.parent)
-    return list(dict.fromkeys([*folders, play.basedir]))
+    return list(dict.fromkeys([*folders, task.folder, play.basedir]))
