@@ -112,7 +112,8 @@ def _run_as_its_user(run, wire, services):
     if become.is_current(user):
         return run.run(wire.emit, services)
     try:
-        outcome = become.run_as(become.identity(user), run, wire, services)
+        predicted = services.recorder.overlay if run.check else None
+        outcome = become.run_as(become.identity(user, predicted), run, wire, services)
     except become.CannotBecome as error:
         return _refused(run.task, str(error), wire)
     if outcome is None:

@@ -50,11 +50,20 @@ class Apt:
 
     def configure(self):
         """Let dpkg finish what it has unpacked -> its Outcome."""
+        self.ctx.progress("dpkg was interrupted earlier: dpkg --configure -a")
+        return self.dpkg(["--configure", "-a"])
+
+    def dpkg(self, words):
+        """Run dpkg without questions -> its Outcome."""
         self.require_root("let dpkg finish an interrupted run")
         self.wait_for_locks(time.time() + self.args["lock_timeout"])
-        self.ctx.progress("dpkg was interrupted earlier: dpkg --configure -a")
-        argv = ["dpkg"] + self.conffile_options() + ["--configure", "-a"]
+        argv = ["dpkg"] + self.conffile_options() + list(words)
         return program.run(argv, self.environment, self.ctx.progress, status=False)
+
+    def name_in(self, path):
+        """The name of the package in an archive, "" when it is none."""
+        rc, stdout, _ = self.ctx.run(["dpkg-deb", "-f", path, "Package"], timeout=QUERY_DEADLINE)
+        return stdout.strip() if rc == 0 else ""
 
     def fix_broken(self):
         """Let apt-get bring what is half installed into order -> its Outcome."""

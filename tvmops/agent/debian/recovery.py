@@ -1,9 +1,12 @@
 """After a power cut in the middle of dpkg: finding that out, and putting it right."""
 
+import glob
 import os
 import re
 
 DPKG = "/var/lib/dpkg"
+ARCHIVES = "/var/cache/apt/archives"
+NO_ARCHIVE = re.compile(r"The package (\S+) needs to be reinstalled, but I can't find an archive for it")
 # "Status: install ok half-configured": the second word is "reinstreq" for what must be unpacked again.
 BROKEN = re.compile(
     rb"^Package: (\S+)\n(?:[^\n]+\n)*?"
@@ -59,10 +62,32 @@ def recover(apt, outcome, needed):
     left = broken_packages()
     if left or done.rc != 0:
         done = apt.fix_broken()
+        for name in NO_ARCHIVE.findall(done.output):
+            _put_right(apt, name, needed, outcome)
+            done = apt.fix_broken()
         left = broken_packages()
     recovered = [name for name in broken if name not in left]
     outcome["recovered"] = outcome.get("recovered", []) + recovered
     outcome["changed"] = outcome["changed"] or bool(recovered) or (interrupted and not is_interrupted())
-    if left and (needed or is_interrupted()):
+    if left and needed:
         apt.fail("dpkg was interrupted earlier and cannot finish %s: " % ", ".join(left), ["apt-get"], done)
+    if left:
+        _warn(outcome, "dpkg was interrupted earlier and has not finished %s" % ", ".join(left))
     return True
+
+
+def _put_right(apt, name, needed, outcome):
+    """A package that must be unpacked again, of a kind that no source has: from its file, else it must go."""
+    known = [apt.args["deb"]] if apt.args["deb"] else []
+    for path in known + glob.glob(os.path.join(ARCHIVES, glob.escape(name) + "_*.deb")):
+        if apt.name_in(path) == name:
+            apt.dpkg(["--unpack", path])
+            apt.dpkg(["--configure", "-a"])
+            return
+    if needed:  # it blocks every installation
+        apt.dpkg(["--force-remove-reinstreq", "--remove", name])
+        _warn(outcome, "%s was left half installed, and no archive of it is to be found: it was removed" % name)
+
+
+def _warn(outcome, text):
+    outcome.setdefault("warnings", []).append(text)
