@@ -5,7 +5,7 @@ An expression is a list whose first word says what it is:
     ["lit", value]                      ["reg", name]  or  ["reg", name, what it is as long as nothing is registered]
     ["attr", E, name]                   ["item", E, E]                 ["slice", E, start|null, stop|null, step|null]
     ["not", E]  ["neg", E]  ["pos", E]  ["and", E, E]  ["or", E, E]    ["binary", operator, E, E]  ["concat", [E...]]
-    ["cmp", E, [[operator, E]...]]      ["cond", test, E, E|null]
+    ["cmp", E, [[operator, E]...]]      ["cond", test, E, E]
     ["list", [E...]]  ["tuple", [E...]] ["dict", [[E, E]...]]
     ["test", name, E, [E...], {name: E}]   ["filter", name, E, [E...], {name: E}]   ["call", method, E, [E...]]
 """
@@ -129,10 +129,7 @@ def _compare(expression, registered):
 
 
 def _conditional(expression, registered):
-    chosen = expression[2] if evaluate(expression[1], registered) else expression[3]
-    if chosen is None:
-        return Undefined("the inline if-expression is false and has no else")
-    return evaluate(chosen, registered)
+    return evaluate(expression[2] if evaluate(expression[1], registered) else expression[3], registered)
 
 
 def _list(expression, registered):

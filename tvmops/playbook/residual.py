@@ -254,15 +254,12 @@ def _compare(splitter: _Splitter, node: nodes.Compare) -> _Part:
 
 
 def _conditional(splitter: _Splitter, node: nodes.CondExpr) -> _Part:
+    if node.expr2 is None:  # what is undefined then behaves like nothing else that is
+        raise splitter.refuse()
     test = splitter.split(node.test)
     if isinstance(test, _Value):
-        if _truth(splitter, test.value):
-            return splitter.split(node.expr1)
-        if node.expr2 is None:
-            raise splitter.refuse()
-        return splitter.split(node.expr2)
-    otherwise = None if node.expr2 is None else splitter.expression(node.expr2)
-    return _Expression(["cond", test.expression, splitter.expression(node.expr1), otherwise])
+        return splitter.split(node.expr1 if _truth(splitter, test.value) else node.expr2)
+    return _Expression(["cond", test.expression, splitter.expression(node.expr1), splitter.expression(node.expr2)])
 
 
 def _list(splitter: _Splitter, node: nodes.List | nodes.Tuple) -> _Part:
