@@ -81,11 +81,10 @@ class WarmProcess(StreamProcess):
     def _fill(self, timeout: float) -> bool:
         if self._over:
             return False
-        self._flush(0.0)
-        poll = select.poll()
-        poll.register(self._socket, select.POLLIN)
-        if not poll.poll(max(0.0, timeout) * 1000):
-            return False
+        deadline = Deadline(timeout)
+        while not self._readable(deadline.left()):
+            if deadline.passed():
+                return False
         try:
             data = self._socket.recv(262144)
         except BlockingIOError:
@@ -97,6 +96,12 @@ class WarmProcess(StreamProcess):
         for kind, body in self._frames.feed(data):
             self._take(kind, body)
         return True
+
+    def _readable(self, timeout: float) -> bool:
+        """Wait for something to read, and meanwhile send what waits."""
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN if self._flush(0.0) else select.POLLIN | select.POLLOUT)
+        return any(event & ~select.POLLOUT for _, event in poll.poll(timeout * 1000))
 
     def _take(self, kind: bytes, body: bytes) -> None:
         if kind == wire.STDOUT:
