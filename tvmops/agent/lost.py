@@ -12,7 +12,6 @@ from .spool import boot_id
 TAIL = 64 * 1024  # bytes at a spool's end that tell how far it has come
 SMALL = 4096  # bytes: lines of the kinds that are looked for are no longer
 FOLLOW_PAUSE = 0.2  # seconds between looks at a spool that is still written
-KEEP_RUNS = 10
 KEEP_BYTES = 200 * 1024 * 1024  # of all runs of the account
 
 
@@ -195,8 +194,8 @@ def forget(folder):
         pass
 
 
-def tidy(runs, running):
-    """Keep the last runs only, within their number and size; never touch one that still runs."""
+def tidy(runs, running, most):
+    """Keep the last runs only, so many at most and within their size; never touch one that still runs."""
     found = []
     for name in os.listdir(runs):
         folder = os.path.join(runs, name)
@@ -205,7 +204,7 @@ def tidy(runs, running):
     size = 0
     for number, (_, folder) in enumerate(sorted(found, reverse=True), 1):
         size += _size(folder)
-        if number >= KEEP_RUNS or size > KEEP_BYTES:
+        if number >= most or size > KEEP_BYTES:
             shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -6,6 +6,8 @@ from . import recording
 from .lease import Lease, state_directory
 from .protocol import ProtocolError
 
+KEEP_RUNS = 10  # folders of runs that are kept for their journals and events
+
 
 class Services:
     """One agent run's own directory, made when first needed and removed at the end."""
@@ -79,12 +81,14 @@ class Services:
         from .spool import Spool
 
         if self._wire.spool is None:
-            runs = os.path.join(self._state, "runs")
-            if os.path.isdir(runs):
-                from . import lost
-
-                lost.tidy(runs, self._run)
+            if len(_names(os.path.join(self._state, "runs"))) > KEEP_RUNS:
+                self._tidy()
             self._wire.spool = Spool(self.run_state_dir())
+
+    def _tidy(self):
+        from . import lost
+
+        lost.tidy(os.path.join(self._state, "runs"), self._run, KEEP_RUNS)
 
     def accept(self, batch):
         """Fetch what the batch can need -> True once all is here, and nobody needs to be there until its end."""
@@ -143,6 +147,8 @@ class Services:
         spool = self._wire.take_spool()
         if spool is not None:
             spool.close(delivered)
+            if self._run in _names(os.path.join(self._state, "runs")):  # it left something
+                self._tidy()
         self.lease.release()
         if self._run_dir is not None:
             import shutil
@@ -163,13 +169,15 @@ def check_run(name):
         raise ProtocolError("%r cannot be the name of a run" % (name,))
 
 
-def _has_spools(runs):
+def _names(folder):
     try:
-        return any(
-            name.startswith("events") for run in os.listdir(runs) for name in os.listdir(os.path.join(runs, run))
-        )
+        return os.listdir(folder)
     except OSError:
-        return False
+        return []
+
+
+def _has_spools(runs):
+    return any(name.startswith("events") for run in _names(runs) for name in _names(os.path.join(runs, run)))
 
 
 def _hides(task):
