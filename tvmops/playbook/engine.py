@@ -246,6 +246,9 @@ def _build(env: PlaybookEnvironment, parse: Any, name: str | None, text: str) ->
         code = env._compile(source, name or "<template>")
     except jinja2.TemplateSyntaxError as error:
         raise _syntax_problem(error, text) from None
+    except jinja2.UndefinedError as error:
+        # Jinja works out what is constant at once: `[] | first + 1`.
+        raise CompileProblem(f"template: {error}", "this fails whatever the variables are", 1, "") from None
     except (ValueError, OverflowError, RecursionError, SyntaxError) as error:
         # Jinja hands some oddities on to Python: enormous numbers, brackets nested a hundred deep.
         raise CompileProblem(f"template: {error}", "write it more simply", 1, "") from None

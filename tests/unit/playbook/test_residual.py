@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from condition_texts import KNOWN, conditions, results
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given, reject, settings
 
 from tvmops.agent import expression
 from tvmops.playbook.faults import Pending, TemplateFault
@@ -23,7 +23,8 @@ AT = Position("play.yml", 1, 1)
 def condition(text: Any) -> Condition:
     problems = Problems()
     prepared = prepare_condition(text, AT, problems)
-    problems.raise_if_any()
+    if problems.errors:  # refused when it is loaded: no run ever sees it
+        reject()
     return prepared
 
 

@@ -84,6 +84,8 @@ def test_values_keep_their_types(text: Any, value: Any) -> None:
         ("{{ number.x.y + 1 }}", "the int has no key or attribute 'x'"),
         ("{{ loop_a | default(1) }}", "'loop_a' is defined by itself"),
         ("{{ loop_a is defined }}", "'loop_a' is defined by itself"),
+        ("{{ words[7] }}", "the list has no key or attribute '7'"),
+        ("{{ ([] | last) + 1 }}", "No last item, sequence was empty."),
         ("{{ 1 / 0 }}", "division by zero (ZeroDivisionError)"),
         ("{{ 'x' | from_json }}", "Expecting value"),
         ("{{ nowhere | mandatory('give me') }}", "give me"),
