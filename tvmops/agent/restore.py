@@ -147,8 +147,13 @@ class Restoration:
         if path not in self.undone:
             self.undone.append(path)
         if self._show_diff:
-            self.diffs += diff.of_states(before, self._shown(path, present_state(path)), path)
+            self._add_diff(path, before, self._shown(path, present_state(path)))
         return True
+
+    def _add_diff(self, path, before, after):
+        if "absent" in (before["state"], after["state"]):
+            before, after = ({k: one[k] for k in ("state", "content") if k in one} for one in (before, after))
+        self.diffs += diff.of_states(before, after, path)
 
     def _shown(self, path, state):
         if not self._show_diff:

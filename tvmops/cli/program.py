@@ -22,6 +22,7 @@ TOP: dict[str, str] = {
     "provision": "provision",
     "playbook": "provision",
     "attach": "attach",
+    "restore": "restore",
     "trust": "trust",
     "facts": "facts",
     "sweep": "sweep",
