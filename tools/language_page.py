@@ -206,7 +206,8 @@ def _filters() -> str:
             "## Tests\n",
             _with_the_rest(jinja_tests.TESTS, env.tests),
             "## Lookups and functions\n",
-            f"`lookup`, `query` and `q` know {_code(sorted(lookups.LOOKUPS))}.\nFunctions: {_code(sorted(functions))}.\n",
+            f"`lookup`, `query` and `q` know {_code(sorted(lookups.LOOKUPS))}.",
+            f"Functions: {_code(sorted(functions))}.\n",
         ]
     )
 

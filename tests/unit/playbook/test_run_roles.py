@@ -1,0 +1,218 @@
+"""Roles, include_vars and handlers' names in real runs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from playbook_runs import RunPlaybook
+
+from tvmops.errors import ConfigError
+
+HEAD = "- hosts: all\n  gather_facts: false\n"
+
+
+@pytest.fixture(autouse=True)
+def no_roles_elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("ANSIBLE_ROLES_PATH", str(tmp_path / "elsewhere"))
+
+
+def write_line(name: str, text: str) -> str:
+    return f"- copy: {{dest: '{{{{ root }}}}/{name}', content: {json.dumps(text)}}}\n"
+
+
+def test_variables_of_a_role_are_seen_by_the_rest_of_the_play(run_playbook: RunPlaybook, tmp_path: Path) -> None:
+    run_playbook(
+        HEAD
+        + "  pre_tasks:\n    "
+        + write_line("before", "{{ d }} {{ v }}")
+        + "  roles: [one, two]\n  tasks:\n    "
+        + write_line("after", "{{ d }} {{ v }} {{ p | default(0) }}"),
+        files={
+            "roles/one/defaults/main.yml": "d: one\n",
+            "roles/one/vars/main.yml": "v: one\n",
+            "roles/two/defaults/main.yml": "d: two\n",
+            "roles/two/vars/main.yml": "v: two\n",
+            "roles/one/tasks/main.yml": write_line("in-one", "{{ d }} {{ v }}"),
+        },
+    )
+    assert (tmp_path / "before").read_text() == "two two"
+    assert (tmp_path / "after").read_text() == "two two 0"
+    assert (tmp_path / "in-one").read_text() == "one one"
+
+
+def test_variables_of_an_included_role_are_its_own(run_playbook: RunPlaybook, tmp_path: Path) -> None:
+    run_playbook(
+        HEAD
+        + "  tasks:\n    - include_role: {name: one}\n    "
+        + write_line("private", "{{ d | default('none') }}")
+        + "    - include_role: {name: one, public: true}\n"
+        + "    "
+        + write_line("public", "{{ d | default('none') }}"),
+        files={"roles/one/defaults/main.yml": "d: one\n", "roles/one/tasks/main.yml": write_line("x", "{{ d }}")},
+    )
+    assert (tmp_path / "private").read_text() == "none"
+    assert (tmp_path / "public").read_text() == "one"
+
+
+@pytest.mark.parametrize(("first", "runs"), [("{role: a, when: false}", 1), ("{role: a, when: true}", 1), ("b", 1)])
+def test_a_dependency_runs_once(run_playbook: RunPlaybook, tmp_path: Path, first: str, runs: int) -> None:
+    run_playbook(
+        HEAD + f"  roles: [{first}, b, b]\n",
+        files={
+            "roles/a/meta/main.yml": "dependencies: [base]\n",
+            "roles/b/meta/main.yml": "dependencies: [base]\n",
+            "roles/base/tasks/main.yml": "- shell: echo x >> {{ root }}/count\n",
+        },
+    )
+    assert (tmp_path / "count").read_text() == "x\n" * runs
+
+
+def test_the_files_of_a_role_come_first(run_playbook: RunPlaybook, tmp_path: Path) -> None:
+    run_playbook(
+        HEAD + "  roles: [web]\n  tasks:\n    - copy: {src: a.txt, dest: '{{ root }}/of-the-play'}\n",
+        files={
+            "roles/web/tasks/main.yml": "- copy: {src: a.txt, dest: '{{ root }}/of-the-role'}\n"
+            "- template: {src: t.j2, dest: '{{ root }}/template'}\n"
+            "- copy: {dest: '{{ root }}/looked-up', content: \"{{ lookup('file', 'files/a.txt') }}\"}\n",
+            "roles/web/files/a.txt": "role",
+            "roles/web/templates/t.j2": "{% include 'part.j2' %}",
+            "roles/web/templates/part.j2": "part {{ role_name }}",
+            "files/a.txt": "play",
+            "templates/t.j2": "play",
+        },
+    )
+    read = {name: (tmp_path / name).read_text() for name in ("of-the-role", "of-the-play", "template", "looked-up")}
+    assert read == {"of-the-role": "role", "of-the-play": "play", "template": "part web", "looked-up": "role"}
+
+
+def test_which_handlers_a_name_means(run_playbook: RunPlaybook, tmp_path: Path) -> None:
+    note = "  shell: echo {} >> {{{{ root }}}}/handlers\n"
+    run_playbook(
+        HEAD
+        + "  roles: [web]\n  tasks:\n"
+        + "    - {command: 'true', notify: [same, 'web : only in the role', topic]}\n"
+        + "    - include_role: {name: late}\n      loop: [1, 2]\n"
+        + "  handlers:\n    - name: same\n    "
+        + note.format("first")
+        + "    - name: same\n    "
+        + note.format("second")
+        + "    - name: listens\n      listen: topic\n    "
+        + note.format("play"),
+        files={
+            "roles/web/handlers/main.yml": "- name: same\n" + note.format("web") + "- name: only in the role\n"
+            + note.format("role") + "- name: listens\n  listen: topic\n" + note.format("web"),
+            "roles/late/tasks/main.yml": "- {command: 'true', notify: of late}\n",
+            "roles/late/handlers/main.yml": "- name: of late\n" + note.format("late {{ item }}"),
+        },
+    )  # fmt: skip
+    assert (tmp_path / "handlers").read_text() == "role\nfirst\nplay\nlate 2\n"
+
+
+INCLUDE_VARS = {
+    "a file": ("include_vars: extra.yml", {"vars/extra.yml": "a: 1\nb: '{{ a }}!'\n"}, "{{ a }} {{ b }}", "1 1!"),
+    "a name": (
+        "include_vars: {file: x.yml, name: box}",
+        {"x.yml": "a: 1\n"},
+        "{{ box.a }} {{ a | default(0) }}",
+        "1 0",
+    ),
+    "free text": ("include_vars: file=x.yml name=box", {"x.yml": "a: 1\n"}, "{{ box.a }}", "1"),
+    "a folder": (
+        "include_vars: {dir: many, ignore_files: [^skip.yml], extensions: [yml, json]}",
+        {
+            "many/1.yml": "a: 1\nb: 1\n",
+            "many/2.json": '{"b": 2}',
+            "many/sub/3.yml": "c: 3\n",
+            "many/skip.yml": "a: 9\n",
+        },
+        "{{ a }} {{ b }} {{ c }}",
+        "1 2 3",
+    ),
+    "a folder's depth": (
+        "include_vars: {dir: many, depth: 1, files_matching: '[0-9]'}",
+        {"many/1.yml": "a: 1\n", "many/x.yml": "a: 2\n", "many/sub/3.yml": "c: 3\n"},
+        "{{ a }} {{ c | default(0) }}",
+        "1 0",
+    ),
+    "an empty file": ("include_vars: extra.yml", {"extra.yml": ""}, "{{ a | default('none') }}", "none"),
+    "merging": (
+        "include_vars: {file: x.yml, hash_behaviour: merge}",
+        {"x.yml": "box: {b: 2}\n", "group_vars/all.yml": "box: {a: 1, b: 1}\n"},
+        "{{ box.a }} {{ box.b }}",
+        "1 2",
+    ),
+    "other suffixes": (
+        "include_vars: {dir: many, ignore_unknown_extensions: true}",
+        {"many/1.yml": "a: 1\n", "many/readme.txt": "x"},
+        "{{ a }}",
+        "1",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", INCLUDE_VARS)
+def test_include_vars(run_playbook: RunPlaybook, tmp_path: Path, case: str) -> None:
+    task, files, text, expected = INCLUDE_VARS[case]
+    run_playbook(HEAD + f"  tasks:\n    - {task}\n    " + write_line("seen", text), files=files)
+    assert (tmp_path / "seen").read_text() == expected
+
+
+@pytest.mark.parametrize(
+    ("task", "message"),
+    [
+        ("include_vars: none.yml", "cannot find 'none.yml'"),
+        ("include_vars: list.yml", "list.yml:1:1: a file of variables is a mapping, not a list"),
+        ("include_vars: {dir: none}", "does not exist"),
+        ("include_vars: {dir: many}", "readme.txt' does not end in one of yaml, yml, json"),
+        ("include_vars: {dir: many, files_matching: '('}", "'files_matching' is not a regular expression"),
+        ("include_vars: {file: list.yml, depth: 1}", "'depth' goes with 'dir', not with a file"),
+    ],
+)
+def test_include_vars_that_fail(run_playbook: RunPlaybook, task: str, message: str) -> None:
+    ran = run_playbook(
+        HEAD + f"  tasks:\n    - {task}\n",
+        files={"list.yml": "- 1\n", "many/readme.txt": "x"},
+    )
+    results = [event.result for event in ran.events if event.kind == "task" and event.status == "failed"]
+    assert len(results) == 1
+    assert message in str((results[0] or {}).get("msg"))
+
+
+def test_a_variable_of_an_included_file_names_its_place(run_playbook: RunPlaybook, tmp_path: Path) -> None:
+    ran = run_playbook(
+        HEAD + "  tasks:\n    - include_vars: x.yml\n    - debug: {msg: '{{ a }}'}\n",
+        files={"x.yml": "b: 1\na: '{{ nowhere }}'\n"},
+    )
+    messages = [str(event.result) for event in ran.events if event.kind == "task" and event.status == "failed"]
+    assert len(messages) == 1
+    assert f"{tmp_path}/x.yml:2:8: 'nowhere' is undefined" in messages[0]
+
+
+def test_an_undefined_variable_in_a_role_is_found_before_anything_runs(
+    run_playbook: RunPlaybook, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=r"tasks/main\.yml:1:20: 'nowhere' is undefined"):
+        run_playbook(HEAD + "  roles: [web]\n", files={"roles/web/tasks/main.yml": "- debug: {msg: '{{ nowhere }}'}\n"})
+
+
+def test_what_an_unknown_include_sets_counts_for_the_tasks_after_it(run_playbook: RunPlaybook, tmp_path: Path) -> None:
+    run_playbook(
+        HEAD
+        + "  vars: {v: weak}\n  tasks:\n    - {command: echo set, register: r}\n"
+        + "    - include_tasks: '{{ r.stdout }}.yml'\n    "
+        + write_line("seen", "{{ v }}"),
+        files={"set.yml": "- set_fact: {v: strong}\n"},
+    )
+    assert (tmp_path / "seen").read_text() == "strong"
+
+
+def test_what_a_handler_sets_counts_for_the_tasks_after_it(run_playbook: RunPlaybook, tmp_path: Path) -> None:
+    run_playbook(
+        HEAD
+        + "  vars: {v: weak}\n  pre_tasks:\n    - {command: 'true', notify: h}\n"
+        + "  handlers:\n    - {name: h, set_fact: {v: strong}}\n  tasks:\n    "
+        + write_line("seen", "{{ v }}")
+    )
+    assert (tmp_path / "seen").read_text() == "strong"
