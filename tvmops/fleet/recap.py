@@ -33,7 +33,7 @@ class Recap:
         codes = {one.exit_code for one in self.hosts.values() if one.failed}
         if codes == {HostBusy.exit_code}:
             return HostBusy.exit_code
-        if codes:
+        if codes or any(one.stopped for one in self.hosts.values()):
             return TaskFailed.exit_code
         return 0
 

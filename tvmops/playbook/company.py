@@ -140,9 +140,9 @@ class Company:
         with self._together.slot(self._planned.number, entry.task.id, most):
             yield
 
-    def tell(self, kind: str, text: str) -> None:
+    def tell(self, kind: str, text: str, *, twice: bool = False) -> None:
         """Tell all hosts of the batch what they have to do."""
-        self._together.order(self.group, Order(kind, self._host, text))
+        self._together.order(self.group, Order(kind, self._host, text, twice))
 
     def end_play(self) -> None:
         """No later serial batch begins this play."""
@@ -161,9 +161,12 @@ class Company:
         """This host's run ends with a failure."""
         (self.group.unreachable if unreachable else self.group.failed).add(self._host)
 
-    def left(self) -> list[str]:
-        """The hosts of the batch that have not failed."""
-        return [host for host in self.group.hosts if host not in self.group.failed | self.group.unreachable]
+    def left(self) -> tuple[list[str], list[str]]:
+        """(hosts of the play, hosts of the batch) that have not failed so far."""
+        gone = self._together.gone(self._planned.number)
+        return [host for host in self._planned.hosts if host not in gone], [
+            host for host in self._planned.batch if host not in gone
+        ]
 
     def _count(self) -> None:
         """End the play here when too many have failed."""

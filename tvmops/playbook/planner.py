@@ -12,7 +12,7 @@ from tvmops.errors import ConfigError, ConfigErrors
 from tvmops.playbook import local
 from tvmops.playbook.conduct import become_user, delegate_of, flag
 from tvmops.playbook.events import status_of
-from tvmops.playbook.faults import Pending, TemplateFault, UndefinedFault
+from tvmops.playbook.faults import Pending, TemplateFault
 from tvmops.playbook.including import children_of, foreseen, inclusions
 from tvmops.playbook.model import SETUP_NAME, Play, Section, Task
 from tvmops.playbook.plan import Entry, HostPlan, PlayPlan, facts_of, local_result, names_set_by
@@ -20,7 +20,7 @@ from tvmops.playbook.prepare import Prepared, TaskContext, prepare_task
 from tvmops.playbook.state import HostState, PlayScope
 from tvmops.playbook.tags import selected
 from tvmops.playbook.values import Constant, all_hold
-from tvmops.playbook.variables import FACT_MODULES
+from tvmops.playbook.variables import AWAITED, FACT_MODULES
 
 INCLUDE_DEPTH = 100
 FAILED_NAMES = ["ansible_failed_task", "ansible_failed_result"]
@@ -61,6 +61,8 @@ class Planner:
         play = planned.play
         self.plan.plays.append(planned)
         scopes = PlayScope(self.state, play, planned.hosts, planned.batch)
+        if len(planned.hosts) > 1:
+            scopes.hosts_left(AWAITED, AWAITED)
         self._tentative = {}
         self._roles_used = {}
         if play.gather_facts:
@@ -113,6 +115,11 @@ class Planner:
             return
         if prepared.target is None and prepared.conduct.become_user is not None:
             self.plan.needs_root = True
+        if self.blind:
+            # What could be worked out may come out differently once everything before it has been done.
+            entry.waits_for = "its turn: variables may be set before that"
+            self._forget(entry)
+            return
         if task.include is not None:
             self._include(planned, scopes, entry, prepared, depth)
             return
@@ -161,6 +168,9 @@ class Planner:
         action = str(task.args.loose({}).get("_raw_params")) if task.args.constant else ""
         if action == "clear_facts":
             self.state.facts.awaited = True
+        if action == "flush_handlers":
+            for handler in scopes.play.handlers:
+                self._forget(Entry(handler, entry.loader))
         if not action.startswith("end_"):
             return
         try:
@@ -172,7 +182,7 @@ class Planner:
 
     def _fault(self, entry: Entry, task: Task, fault: ConfigError) -> None:
         entry.waits_for = "its turn: it will fail"
-        certain = not (self.blind and isinstance(fault, UndefinedFault))
+        certain = not self.blind
         forgiven = task.ignore_errors is not None or task.failed_when is not None
         forgiven = forgiven or any(section.kind == "tasks" and section.rescue for section in entry.path)
         if certain and not forgiven and isinstance(fault, TemplateFault):

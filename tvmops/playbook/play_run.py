@@ -17,6 +17,7 @@ from tvmops.playbook.model import Task
 from tvmops.playbook.plan import Entry, PlayPlan, counts
 from tvmops.playbook.prepare import Prepared, Step, TaskContext, failure, prepare_task
 from tvmops.playbook.queue import Broken, TaskQueue
+from tvmops.playbook.progress import END
 from tvmops.playbook.report import Report
 from tvmops.playbook.shared_tasks import SharedTasks
 from tvmops.playbook.state import HostState, PlayScope
@@ -47,11 +48,14 @@ class PlayRun:
         self._unwinding = Unwinding(self.entries, self.drop)
         self._shared_tasks = SharedTasks(self)
         self._current: Entry | None = None
+        # Tasks of a rescue that were passed by while it was not known yet whether their block would fail.
+        self._passed: list[Entry] = []
         # The path of the last task that ran: where a failure of other hosts meets this one.
         self._last_path: Path = ()
         self._roles_used: set[str] = set()
         self._roles_done: set[str] = set()
         self._failed: Exception | None = None
+        self._stopped: HostStopped | None = None
 
     def run(self) -> None:
         """All entries. Raises HostFailed, HostStopped, Interrupted, and what sessions raise."""
@@ -85,17 +89,22 @@ class PlayRun:
                     break
             except Broken as broken:
                 self._broken(broken)
-        if self._failed is not None:
-            raise self._failed
+        if self._failed or self._stopped:
+            raise self._failed or self._stopped or HostFailed
 
     def _take(self, entry: Entry) -> None:
         """Queue one task; at a boundary, run what is queued first."""
-        overdue = self._unwinding.overdue(entry)
-        if overdue is not None:
+        if self._unwinding.is_overdue(entry):
             self.entries.appendleft(entry)
-            self._fail(overdue, HostFailed())
+            self.queue.flush("the end of always")
+            self._fail(self._unwinding.overdue(entry) or (), HostFailed())
             return
-        if not self._unwinding.admits(entry) or self._role_done(entry):
+        if not self.queue:
+            self._passed.clear()
+        if not self._unwinding.admits(entry):
+            self._passed.append(entry)
+            return
+        if self._role_done(entry):
             self.drop(entry)
             return
         self._current = entry
@@ -123,13 +132,18 @@ class PlayRun:
         self._put_back(left)
         if order.kind == "end":
             self.end_play()
-        else:
-            self._fail(self._last_path, HostStopped(order.text))
+            return True
+        # As in Ansible, it takes no part in later plays, even if a block rescues it.
+        self.company.fails()
+        self._stopped = self._stopped or HostStopped(order.text)
+        self._fail(self._last_path, self._stopped)
+        if order.twice:
+            self._fail(self._unwinding.position, self._stopped)
         return True
 
     def _role_done(self, entry: Entry) -> bool:
         role = entry.task.role
-        return role is not None and role.once and role.same in self._roles_done
+        return role is not None and role.once and role.same in self._roles_done and not entry.handler
 
     def role_complete(self, entry: Entry) -> None:
         """A role's tasks are over: another use of the same is left out when any of them ran."""
@@ -189,6 +203,7 @@ class PlayRun:
 
     def reached(self, entry: Entry) -> None:
         """Say how far this host is; with an empty queue everything before the entry is done."""
+        self.scopes.hosts_left(*self.company.left())
         self.state.place = self.company.place(entry.trail)
         self.state.unsettled = bool(self.queue)
         if not self.queue:
@@ -274,7 +289,7 @@ class PlayRun:
     def rescued(self, queued: Queued, left: list[Queued]) -> bool:
         """As Watcher."""
         current = [self._current] if self._current is not None else []
-        return self._unwinding.rescues(queued.entry.path, [*(one.entry for one in left), *current])
+        return self._unwinding.rescues(queued.entry.path, [*(one.entry for one in left), *current, *self._passed])
 
     def finished(self, queued: Queued, result: dict[str, Any], status: str) -> None:
         """As Watcher."""
@@ -283,8 +298,10 @@ class PlayRun:
             self._roles_used.add(task.role.same)
         self._shared_tasks.finished(queued, result, status)
         if status == "rescued":
-            title = task.full_title(queued.prepared.title)
-            failed = {"name": title, "action": task.module, "args": _args(queued.prepared), "path": str(task.position)}
+            failed = {
+                "name": queued.prepared.title if task.named else "", "action": task.module,
+                "args": _args(queued.prepared), "path": str(task.position),
+            }  # fmt: skip
             self.state.results.values.update(ansible_failed_task=failed, ansible_failed_result=result)
 
     def _broken(self, broken: Broken) -> None:
@@ -298,6 +315,8 @@ class PlayRun:
         current, self._current = self._current, None
         if current is not None and current not in entries and (failed is None or current is not failed.entry):
             entries.append(current)
+        first = failed.entry.trail if failed else entries[0].trail if entries else END
+        passed, self._passed = [one for one in self._passed if one.trail > first], []
         for entry in entries:
             if entry.candidate:
                 self.handlers.back(entry.task)
@@ -307,7 +326,7 @@ class PlayRun:
                 for child in [one for one in self.entries if one.comes_from(entry)]:
                     self.entries.remove(child)
                     self.drop(child)
-        self.entries.extendleft(reversed(entries))
+        self.entries.extendleft(sorted([*entries, *passed], key=lambda entry: entry.trail, reverse=True))
 
     def _fail(self, path: Path, failed: Exception) -> None:
         """Go on where a failure at `path` is dealt with; where it is not, only handlers may still run."""

@@ -111,4 +111,6 @@ class SharedTasks:
 
     def _tell(self, title: str, what: str) -> None:
         host = self._run.state.host.name
-        self._run.company.tell("fail", f"'{title}' {what} on {host}, and its failure is one of all hosts")
+        text = f"'{title}' {what} on {host}, and its failure is one of all hosts"
+        # As in Ansible, who waited for the failed host of run_once does not get the block's own rescue.
+        self._run.company.tell("fail", text, twice=self._for_all is not None)

@@ -198,6 +198,10 @@ class PlayScope:
         self._defaults_of_roles: list[Layer] = []
         self.add_roles(play.roles)
 
+    def hosts_left(self, hosts: Any, batch: Any) -> None:
+        """The hosts of the play, and of the serial batch, that have not failed so far."""
+        self._about.values.update(ansible_play_hosts=hosts, ansible_play_batch=batch, play_hosts=batch)
+
     def add_roles(self, roles: Iterable[Role]) -> None:
         """From now on these are roles of the play: an include_role has been reached."""
         self._roles += roles

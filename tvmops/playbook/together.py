@@ -15,11 +15,15 @@ Key = tuple[Place, int]  # where it is, and which task
 
 @dataclass
 class Order:
-    """What all hosts of a batch are told by one of them: to "fail" where they are, or to "end" the play."""
+    """What all hosts of a batch are told by one of them: to "fail" where they are, or to "end" the play.
+
+    `twice`: a failure that goes past the innermost block's rescue or always.
+    """
 
     kind: str
     by: str
     text: str
+    twice: bool = False
 
 
 @dataclass
@@ -94,6 +98,14 @@ class Together:
         """True when all hosts of one of the play's batches have failed."""
         return any(group.lost for (number, _), group in self._groups.items() if number == play)
 
+    def gone(self, play: int) -> set[str]:
+        """Hosts that have failed or gone out of reach in this play or before it."""
+        found: set[str] = set()
+        for (number, _), group in self._groups.items():
+            if number <= play:
+                found |= group.failed | group.unreachable
+        return found
+
     def meet(self, group: Group, key: Key, host: str) -> Meeting:
         """A host arrives where one of those that come does something for all."""
         with self._lock:
@@ -104,6 +116,8 @@ class Together:
     def order(self, group: Group, order: Order) -> None:
         """Tell all hosts of the batch."""
         with self._lock:
+            if order.kind == "fail":
+                group.failed.update(host for host in group.hosts if host != order.by)
             group.orders.append(order)
 
     def wait(self, event: threading.Event) -> None:

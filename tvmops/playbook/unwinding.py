@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 
 from tvmops.playbook.model import Section
 from tvmops.playbook.plan import Entry
@@ -16,6 +17,8 @@ class Unwinding:
 
     def __init__(self, entries: deque[Entry], dropped: Callable[[Entry], None]) -> None:
         self._entries = entries
+        # The part of a block where the last failure went on.
+        self.position: Path = ()
         self._dropped = dropped
         # Blocks whose rescue runs or has run.
         self._rescuing: set[int] = set()
@@ -42,15 +45,22 @@ class Unwinding:
             self._pending.pop(section.block, None)
             if section.kind == "tasks" and self._skip_to(section.block, "rescue"):
                 self._rescuing.add(section.block)
+                self.position = (*path[:index], replace(section, kind="rescue"))
                 return True
             if section.kind != "always" and self._skip_to(section.block, "always"):
                 self._pending[section.block] = path[:index]
+                self.position = (*path[:index], replace(section, kind="always"))
                 return True
         return False
 
     def forget(self) -> None:
         """Failures that are still to be passed on are passed on no more."""
         self._pending.clear()
+
+    def is_overdue(self, entry: Entry) -> bool:
+        """True when a failure has to go on before `entry`: the always that it waited for is over."""
+        inside = {section.block for section in entry.path if section.kind == "always"}
+        return any(block not in inside for block in self._pending)
 
     def overdue(self, entry: Entry | None) -> Path | None:
         """Where a failure goes on whose always is over when `entry` comes next; None when there is none."""
