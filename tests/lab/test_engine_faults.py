@@ -1,0 +1,251 @@
+"""Faults in the middle of playbook runs, each caused for real: nothing is torn, and the next run brings the board home.
+
+TVMOPS_SOAK sets the number of rounds of those at random moments (`make soak`), TVMOPS_SEED their moments.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from lab_helpers import shell
+from site_runs import FAILED, OK, ROUNDS, SEED, UNREACHABLE, Site, changed
+
+from tvmops.lab import Lab
+
+pytestmark = pytest.mark.timeout(300 + 60 * ROUNDS)
+
+BOARD = "g1"
+HERE_IN_TIME = 75.0  # seconds within which a silent board is given up: connecting, or the heartbeats it owes
+KILL_AGENT = "pkill -KILL -f '[/]agent-[0-9a-f]{64}'"
+
+
+@pytest.fixture(scope="module")
+def disk(lab: Lab) -> Iterator[str]:
+    """A board with a disk of its own and a package source."""
+    lab.up([BOARD], disk="700M")
+    mirror = lab.cache.variables()["apt_mirror"]
+    shell(lab, BOARD, f"echo 'deb {mirror} bookworm main' > /etc/apt/sources.list; apt-get -q update", timeout=300)
+    shell(lab, BOARD, "sync -f /")
+    yield BOARD
+
+
+@pytest.fixture
+def board(lab: Lab, disk: str) -> Iterator[str]:
+    """The board without faults, before and after."""
+    lab.fault(disk, "clear")
+    yield disk
+    lab.fault(disk, "clear")
+
+
+@pytest.fixture
+def site(lab: Lab, tmp_path: Path, board: str) -> Site:
+    """The playbook, with version 1 on the board."""
+    site = Site(lab, tmp_path)
+    site.run(board, 1)
+    return site
+
+
+def moments(name: str, few: int, latest: float) -> list[float]:
+    """Random moments of a run, in seconds from its start; which ones, the seed says."""
+    print(f"{name}: TVMOPS_SEED={SEED}")
+    generator = random.Random(f"{SEED} {name}")
+    return [generator.uniform(0.3, latest) for _ in range(ROUNDS or few)]
+
+
+def duration(site: Site, board: str, version: int) -> float:
+    """How long a run takes that nothing disturbs, in seconds."""
+    began = time.monotonic()
+    site.run(board, version)
+    return time.monotonic() - began
+
+
+def wait_until(lab: Lab, board: str, script: str, seconds: float = 60.0) -> None:
+    """Wait until a script succeeds on the board."""
+    limit = time.monotonic() + seconds
+    while lab.exec(board, ["sh", "-c", script]).rc != 0:
+        assert time.monotonic() < limit, script
+        time.sleep(0.3)
+
+
+def test_power_loss_at_random_moments(lab: Lab, board: str, tmp_path: Path) -> None:
+    site = Site(lab, tmp_path, packages=True)
+    site.run(board, 1)
+    seconds = duration(site, board, 2)
+    for version, moment in enumerate(moments("power loss", 3, seconds), 3):
+        process = site.start(board, version)
+        time.sleep(moment)
+        lab.fault(board, "powerloss")
+        lab.fault(board, "poweron")
+        said = site.end(process, OK, UNREACHABLE, within=HERE_IN_TIME)
+        print(f"version {version}: power lost after {moment:.2f} of {seconds:.2f} s: {said.splitlines()[-1:]}")
+        site.check_whole(board, version - 1, version)
+        site.converge(board, version)
+        assert shell(lab, board, "dpkg --audit") == ""
+        assert shell(lab, board, "command -v hello || echo none") == ("/usr/bin/hello" if version % 2 == 0 else "none")
+        assert shell(lab, board, "getent passwd site | cut -d: -f5") == f"version {version}"
+
+
+def test_the_controller_killed_at_random_moments(lab: Lab, board: str, site: Site) -> None:
+    seconds = duration(site, board, 2)
+    for version, moment in enumerate(moments("kill -9", 2, seconds), 3):
+        process = site.start(board, version)
+        time.sleep(moment)
+        process.kill()
+        process.communicate()
+        site.check_whole(board, version - 1, version)
+        site.converge(board, version)
+
+
+def test_ctrl_c_at_random_moments(lab: Lab, board: str, site: Site) -> None:
+    seconds = duration(site, board, 2)
+    for version, moment in enumerate(moments("ctrl-c", 2, seconds), 3):
+        process = site.start(board, version)
+        time.sleep(max(moment, 1.0))  # a Python that starts has no way to end politely
+        process.send_signal(signal.SIGINT)
+        site.end(process, OK, 130, within=30)
+        site.check_whole(board, version - 1, version)
+        site.converge(board, version)
+
+
+def test_the_controller_stands_still_for_a_while(lab: Lab, board: str, site: Site) -> None:
+    site.variables["nap"] = 4
+    process = site.start(board, 2)
+    wait_until(lab, board, "pgrep -f '^sleep 4'")
+    os.kill(process.pid, signal.SIGSTOP)
+    time.sleep(60 if ROUNDS else 8)
+    os.kill(process.pid, signal.SIGCONT)
+    site.end(process, OK)
+    assert site.state(board) == site.expected(2)
+
+
+def test_the_link_is_down_for_two_seconds(lab: Lab, board: str, site: Site) -> None:
+    site.variables["nap"] = 3
+    process = site.start(board, 2)
+    wait_until(lab, board, "pgrep -f '^sleep 3'")
+    lab.fault(board, "down")
+    time.sleep(2)
+    lab.fault(board, "up")
+    site.end(process, OK)
+    assert site.state(board) == site.expected(2)
+
+
+def test_the_link_stays_down_and_the_board_goes_on_alone(lab: Lab, board: str, site: Site) -> None:
+    site.variables["nap"] = 6
+    process = site.start(board, 2)
+    wait_until(lab, board, "pgrep -f '^sleep 6'")
+    lab.fault(board, "down")
+    assert f"{board}" in site.end(process, UNREACHABLE, within=HERE_IN_TIME)
+    lab.fault(board, "up")
+    # The batch had been accepted: what came after the sleep is done without us.
+    wait_until(lab, board, "grep -qx 'version 2' /opt/site/done")
+    assert site.state(board) == site.expected(2)
+    assert changed(site.run(board, 2)) == {board: 0}
+
+
+def test_sshd_is_killed(lab: Lab, board: str, site: Site) -> None:
+    site.variables["nap"] = 3
+    process = site.start(board, 2)
+    wait_until(lab, board, "pgrep -f '^sleep 3'")
+    lab.fault(board, "killsshd")
+    site.end(process, OK, UNREACHABLE, within=HERE_IN_TIME)
+    wait_until(lab, board, "grep -qx 'version 2' /opt/site/done")
+    site.converge(board, 2)
+
+
+def test_the_agent_is_killed(lab: Lab, board: str, site: Site) -> None:
+    site.variables["nap"] = 20
+    process = site.start(board, 2)
+    wait_until(lab, board, "pgrep -f '^sleep 20'")
+    shell(lab, board, KILL_AGENT)
+    began = time.monotonic()
+    site.end(process, FAILED, UNREACHABLE, within=30)
+    assert time.monotonic() - began < 20, "the run waited for a dead agent"
+    site.check_whole(board, 1, 2)
+    site.variables["nap"] = 0
+    site.converge(board, 2)
+
+
+def test_a_frozen_board_holds_up_nobody(lab: Lab, board: str, site: Site) -> None:
+    lab.up(["g2"], plain=True)
+    site.variables["nap"] = 3
+    process = site.start(f"{board},g2", 2)
+    wait_until(lab, board, "pgrep -f '^sleep 3'")
+    lab.fault(board, "hang")
+    said = site.end(process, UNREACHABLE, within=HERE_IN_TIME)
+    assert "g2" in changed(said), said
+    assert site.state("g2") == site.expected(2)
+    lab.fault(board, "unhang")
+    site.converge(board, 2)
+
+
+def test_the_disk_runs_full(lab: Lab, board: str, site: Site) -> None:
+    lab.fault(board, "diskfull", "1500000")  # one and a half of the three large files
+    said = site.run(board, 2, FAILED)
+    assert "no space left" in said.lower(), said
+    site.check_whole(board, 1, 2)
+    lab.fault(board, "clear")
+    site.converge(board, 2)
+
+
+def test_the_disk_becomes_read_only(lab: Lab, board: str, site: Site) -> None:
+    site.variables["nap"] = 4
+    process = site.start(board, 2)
+    wait_until(lab, board, "pgrep -f '^sleep 4'")
+    lab.fault(board, "readonly")
+    said = site.end(process, FAILED, UNREACHABLE, within=HERE_IN_TIME)
+    assert "read-only" in said, said
+    lab.fault(board, "clear")
+    site.check_whole(board, 1, 2)
+    site.converge(board, 2)
+
+
+@pytest.mark.parametrize("offset", ["+400d", "-3000d"])
+def test_a_wrong_clock(lab: Lab, board: str, site: Site, offset: str) -> None:
+    lab.fault(board, "clock", offset)
+    site.converge(board, 2)
+    lab.fault(board, "clear")
+    site.converge(board, 3)
+
+
+def test_one_of_several_fails_one_is_slow_one_is_lossy(lab: Lab, tmp_path: Path) -> None:
+    names = [f"h{number}" for number in range(1, 9 if ROUNDS else 5)]
+    lab.up(names, plain=True)
+    site = Site(lab, tmp_path)
+    site.run(",".join(names), 1)
+    shell(lab, "h1", "rm -rf /opt/site/lines; mkdir -p /opt/site/lines")  # a folder where a file should be
+    lab.fault("h2", "cpu", "10")
+    lab.fault("h3", "loss", "10")
+    try:
+        said = site.run(",".join(names), 2, FAILED, within=240)
+        assert "/opt/site/lines is a directory" in said, said
+        for name in names[1:]:
+            assert site.state(name) == site.expected(2), name
+        shell(lab, "h1", "rm -rf /opt/site/lines")
+        site.converge("h1", 2)
+    finally:
+        for name in ("h2", "h3"):
+            lab.fault(name, "clear")
+
+
+def test_a_mirror_that_stops_answering(lab: Lab, board: str, tmp_path: Path) -> None:
+    site = Site(lab, tmp_path)
+    site.run(board, 1)
+    tasks = (site.folder / "site.yml").read_text()
+    update = "    - {name: package lists, apt: {update_cache: true}, timeout: 8}\n"
+    (site.folder / "site.yml").write_text(tasks.replace("    - {name: a user", update + "    - {name: a user"))
+    lab.fault(board, "mirror-hang")
+    began = time.monotonic()
+    said = site.run(board, 2, FAILED)
+    assert time.monotonic() - began < 60, said
+    assert "package lists" in said
+    site.check_whole(board, 1, 2)
+    lab.fault(board, "clear")
+    site.run(board, 2)
+    assert site.state(board) == site.expected(2)
+    assert shell(lab, board, "fuser /var/lib/apt/lists/lock 2>/dev/null || echo free") == "free"
