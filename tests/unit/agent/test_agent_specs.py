@@ -27,7 +27,8 @@ def test_every_module_keeps_the_contract(name: str) -> None:
         assert option["type"] in CONVERTERS
         assert set(option) <= {"type", "required", "default", "choices", "aliases", "words", "elements"}
         default = option.get("default")
-        assert default is None or "choices" not in option or default in option["choices"]
+        defaults = default if isinstance(default, list) else [default]
+        assert default is None or "choices" not in option or set(defaults) <= set(option["choices"])
     known = {*module.SPEC, "_raw_params", "_blob"}
     for rule in ("required_one_of", "mutually_exclusive", "required_together"):
         for group in getattr(module, "RULES", {}).get(rule, ()):
