@@ -1,6 +1,6 @@
 """Where a task's changes are recorded: in the run's journal, or in check mode in the overlay."""
 
-from . import journal, modules, overlay
+from . import files, journal, modules, overlay
 
 SHOWN = ("cmd", "name", "path", "dest", "url", "repo")  # result values that say what a task was about
 LONGEST = 300  # characters of them
@@ -38,10 +38,14 @@ class Recorder:
     def end(self, task, outcome):
         """The task has ended: wait for the journal, or take what cannot be predicted for unsure.
 
-        outcome["_undo"] says what else than files was changed: [{"kind": "package", ...}].
+        outcome["_undo"] says what else than files was changed: [{"kind": "package", ...}], outcome["_makes"] which path
+        something unpredictable would have made.
         """
-        others = outcome.pop("_undo", ())
+        others, makes = outcome.pop("_undo", ()), outcome.pop("_makes", None)
         if overlay.active() is not None:
+            # A command that never changes anything only looks: whoever makes the path comes later.
+            if makes is not None and task.get("changed_when") is not False:
+                files.predict_unknown(makes, "a command would make it")
             did = outcome.get("changed") or outcome.get("skipped")
             if did and (outcome.get("unknown") or not _predicts(task["module"])):
                 self.overlay.unsure = True

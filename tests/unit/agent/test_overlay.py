@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +76,9 @@ def test_creates_and_removes_see_what_would_be_there(board: Driver, tmp_path: Pa
         check=True,
     )
     assert [one["changed"] for one in results] == [True, False, False, True, True, False, True, True], results
+    looking = {**task("command", cmd="true", creates=f"{tmp_path}/later"), "changed_when": False}
+    making = task("command", cmd="true", creates=f"{tmp_path}/later")
+    assert [one["changed"] for one in board.batch([looking, making, making], check=True)] == [False, True, False]
 
 
 def test_unknown_content_fails_nothing(board: Driver, tmp_path: Path) -> None:
@@ -106,7 +108,7 @@ def test_a_single_check_task_in_a_real_run_predicts_nothing_for_real_ones(board:
     results = board.batch([predicted, task("stat", path=path), predicted, task("copy", dest=path, content="a")])
     assert [one["changed"] for one in results] == [True, False, True, True]
     assert not results[1]["stat"]["exists"]
-    assert os.path.exists(path)
+    assert Path(path).exists()
 
 
 def test_predictions_live_as_long_as_the_agent(board: Driver, tmp_path: Path) -> None:

@@ -68,8 +68,7 @@ def run(ctx, args, argv, shown):
     if ctx.check:
         decided = args["creates"] is not None or args["removes"] is not None
         values = {"msg": "Command would have run if not in check mode", "stdout": "", "stderr": "", "cmd": shown}
-        _predict(args)
-        return dict(values, changed=decided, skipped=not decided)
+        return dict(values, changed=decided, skipped=not decided, _makes=_made(args))
     stdin = args["stdin"]
     if stdin is not None and args["stdin_add_newline"]:
         stdin += "\n"
@@ -85,11 +84,11 @@ def run(ctx, args, argv, shown):
     return _with_lines(values)
 
 
-def _predict(args):
-    """Whatever else the program would do: what it creates would be there, what it removes would not."""
-    chdir = args["chdir"] or ""
-    if args["creates"] is not None and not glob.has_magic(args["creates"]):
-        files.predict_unknown(os.path.join(chdir, os.path.expanduser(args["creates"])), "a command would make it")
+def _made(args):
+    """The path that the command is said to make, None when there is none."""
+    if args["creates"] is None or glob.has_magic(args["creates"]):
+        return None
+    return os.path.join(args["chdir"] or "", os.path.expanduser(args["creates"]))
 
 
 def _needless(args):
