@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
+from tvmops.playbook.handler_names import by_precedence, names_of
 from tvmops.playbook.model import Task
 from tvmops.source import did_you_mean
 
@@ -58,18 +59,20 @@ class Handlers:
         self._notified.add(task.id)
 
     def matching(self, name: str) -> list[Task]:
-        """The handlers that a notification means: the last of that name, and all that listen to it."""
+        """The handlers that a notification means: the one of that name, and all that listen to it."""
         found: list[Task] = []
-        for task in reversed(self.tasks):
-            title = self._title(task)
-            if name in (title, task.full_title(title)):
+        ordered = by_precedence(self.tasks)
+        for task in ordered:
+            if name in names_of(task, self._title(task)):
                 found.append(task)
                 break
         seen: set[str] = set()
-        for task in reversed(self.tasks):
-            if name in task.listen:
-                title = self._title(task)
-                if title not in seen and task not in found:
-                    found.append(task)
+        for task in ordered:
+            if name not in task.listen:
+                continue
+            title = self._title(task) if task.named else ""
+            if title not in seen and task not in found:
+                found.append(task)
+            if title:
                 seen.add(title)
         return found

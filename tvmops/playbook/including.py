@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
 from tvmops.errors import ConfigError, ConfigErrors
 from tvmops.playbook.load_include import included_values
 from tvmops.playbook.model import Included, Task
 from tvmops.playbook.plan import Entry, renewed
 from tvmops.playbook.prepare import Prepared
 from tvmops.playbook.variables import Known, Layer
+
+if TYPE_CHECKING:
+    from tvmops.playbook.load import Loader
 
 
 def children_of(entry: Entry, prepared: Prepared) -> list[Entry]:
@@ -24,14 +30,25 @@ def children_of(entry: Entry, prepared: Prepared) -> list[Entry]:
     return children
 
 
-def handlers_of(entry: Entry, prepared: Prepared) -> list[Task]:
-    """The handlers that an include of a role brings in for the rest of the play. Raises ConfigError."""
-    return [task for found, _ in _found(entry, prepared) for task in found.handlers]
-
-
 def inclusions(entry: Entry, prepared: Prepared) -> list[Included]:
-    """What each item of an include brings in. Raises ConfigError."""
-    return [found for found, _ in _found(entry, prepared)]
+    """What each item of an include brings in; its handlers see the item, too. Raises ConfigError."""
+    return [
+        replace(found, handlers=_with_params(found.handlers, params, entry.loader))
+        for found, params in _found(entry, prepared)
+    ]
+
+
+def _with_params(handlers: tuple[Task, ...], params: tuple[Layer, ...], loader: Loader) -> tuple[Task, ...]:
+    groups: dict[int, int] = {}
+    return tuple(
+        replace(
+            handler,
+            id=loader.next_id(),
+            group=groups.setdefault(handler.group, loader.next_id()),
+            inherited=replace(handler.inherited, params=(*params, *handler.inherited.params)),
+        )
+        for handler in handlers
+    )
 
 
 def _found(entry: Entry, prepared: Prepared) -> list[tuple[Included, tuple[Layer, ...]]]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tvmops.errors import ConfigError
 from tvmops.playbook.events import CENSORED
+from tvmops.playbook.fields import merged
 from tvmops.playbook.model import Play, Section, Task
 from tvmops.playbook.prepare import Prepared, TaskContext
 from tvmops.playbook.progress import Place
@@ -100,10 +101,7 @@ def renewed(task: Task, include: Entry, numbers: dict[int, int]) -> tuple[Sectio
 
 def facts_of(prepared: Prepared) -> dict[str, Any]:
     """What a set_fact task sets, all items together."""
-    facts: dict[str, Any] = {}
-    for step in prepared.steps:
-        facts.update((step.result or {}).get("ansible_facts") or {})
-    return facts
+    return merged(*((step.result or {}).get("ansible_facts") or {} for step in prepared.steps))
 
 
 def local_result(context: TaskContext, prepared: Prepared) -> dict[str, Any]:

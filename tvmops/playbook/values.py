@@ -55,7 +55,10 @@ class Text:
 
     def loose(self, scope: Mapping[str, Any]) -> Any:
         try:
-            return self.compiled.render(scope)
+            value = self.compiled.render(scope)
+            if isinstance(value, Missing) and value.fault is None:
+                value._used()  # whoever needs it is told where this text stands
+            return value
         except UndefinedUsed as error:
             return Missing(name=error.name, fault=undefined_fault(error, self.text, self.position, scope))
         except (Pending, TemplateFault):

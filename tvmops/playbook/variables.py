@@ -33,7 +33,7 @@ class Written:
     def position(self, name: str) -> Position | None:
         """Where the value stands, as far as it is known."""
         if isinstance(self.values, Map):
-            return self.values.at(name)
+            return self.values.at(name) if self.values.at(name).path else None
         path, _, line = self._origins.get(name, "").rpartition(":")
         return Position(path, int(line)) if path and line.isdigit() else None
 
