@@ -173,6 +173,7 @@ class _Child:
             else:
                 self.recorder.overlay.tree.use_blobs(self.blob)
                 run.run(self._emit, self)
+                self.recorder.sync()
                 if run.check:
                     self._emit("overlay", overlay=self.recorder.overlay.as_json())
             status = 0

@@ -2,8 +2,8 @@
 
 A journal is a folder of the run's: `index` has a line per change, in order ("CRC32 JSON"; a torn last line is
 ignored), `kept-UID/` the old contents: the old inode itself under a second name where that is possible, else a copy.
-A change that destroys something waits until its line is on the disk; what only adds something is synced at the
-end of the task. agent/files.py does all this; modules note only what is no file with `note_other`.
+A change that destroys something waits until its line is on the disk; the lines of what only adds something reach it
+within a moment, and before the batch is reported as ended. agent/files.py does all this; modules note only what is no file with `note_other`.
 """
 
 import errno
@@ -14,6 +14,7 @@ import time
 import zlib
 
 LIMIT = 64 * 1024 * 1024  # bytes: the largest old file that is copied, the largest removed tree that is kept
+MOMENT = 0.25  # seconds that lines about additions may wait for others
 SPARE = 64 * 1024 * 1024  # bytes that must stay free on the disk
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
@@ -66,7 +67,7 @@ class Journal:
         self.problem = ""
         self._index = None
         self._kept = None
-        self._unsynced = False
+        self._unsynced = None  # since when there are lines that may not be on the disk, time.monotonic()
         self._count = 0
 
     def note(self, path, was, now, how="content"):
@@ -134,10 +135,10 @@ class Journal:
             self._give_up(error)
             return None
 
-    def sync(self):
-        """Wait until all lines are on the disk."""
-        if self._unsynced:
-            self._unsynced = False
+    def sync(self, older=0.0):
+        """Wait until all lines are on the disk, unless the oldest was written less than `older` seconds ago."""
+        if self._unsynced is not None and time.monotonic() - self._unsynced >= older:
+            self._unsynced = None
             try:
                 os.fdatasync(self._index)
             except OSError as error:
@@ -188,7 +189,8 @@ class Journal:
             line = line_of(entry)
             if os.write(self._index, line) != len(line):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            self._unsynced = True
+            if self._unsynced is None:
+                self._unsynced = time.monotonic()
             if sync:
                 self.sync()
         except OSError as error:

@@ -61,7 +61,7 @@ class Recorder:
                 others = [{"kind": modules.MODULES[task["module"]].rstrip("_"), "text": _summary(outcome)}]
             for other in others:
                 notes.note_other(**dict(other, text="") if hidden else other)
-        notes.sync()
+        notes.sync(older=journal.MOMENT)
         if notes.problem and not self._told:
             self._told = True
             outcome["warnings"] = list(outcome.get("warnings") or ()) + [notes.problem]
@@ -72,6 +72,11 @@ class Recorder:
         copy.overlay = self.overlay
         copy.journal = self.journal and self.journal.lend(uid)
         return copy
+
+    def sync(self):
+        """Wait until the journal is on the disk."""
+        if self.journal is not None:
+            self.journal.sync()
 
     def close(self):
         """End the journal."""

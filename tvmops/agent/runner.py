@@ -20,6 +20,7 @@ def run_batch(batch, wire, services):
         if outcome.get("failed") and not task.get("ignore_errors"):
             stopped_at = task["id"]
             break
+    services.recorder.sync()
     wire.emit("batch_end", id=batch.get("id"), stopped_at=stopped_at)
 
 
