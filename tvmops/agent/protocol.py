@@ -11,15 +11,15 @@ import stat
 import threading
 import time
 
-from .lease import clock
-from .spool import encode, shortened, unusual
+from .lease import SILENCE, clock
+from .spool import encode, unusual
 
 HEARTBEAT = 5.0  # seconds
 LINGER = 0.02  # seconds that events of WAITING wait for others: each write costs both ends a packet of their own
 WAITING = ("accepted", "start", "result", "done")
 SPOOLED = ("start", "progress", "result", "done", "batch_end")
 QUEUE_LIMIT = 4  # messages read ahead; a large blob must not pile up in a small board's memory
-UNSENT_LIMIT = 8 * 1024 * 1024  # bytes of events in memory; without a spool whoever emits more waits
+UNSENT_LIMIT = 8 * 1024 * 1024  # bytes of events in memory that a link has yet to take
 REFERENCE = 64 * 1024  # bytes from which on an event is sent from the spool and not kept in memory
 CHUNK = 256 * 1024  # bytes handed to the system at a time
 STUCK_POLL = 0.1  # seconds between looks at a link that takes nothing, for events to go to the spool meanwhile
@@ -90,12 +90,9 @@ class Wire:
         values["t"] = round(time.monotonic() - self._started, 3)
         line = encode(values)
         with self._lock:
-            if self.spool is not None and event in SPOOLED:
-                item = self._spooled(event, values, line)
-            else:
-                item = line
-                while self._unsent_bytes > UNSENT_LIMIT and not self._dead:
-                    self._sent.wait(1.0)
+            item = self._spooled(event, values, line) if self.spool is not None and event in SPOOLED else line
+            if not isinstance(item, tuple):
+                self._await_memory()
             self._append(item)
         self._wake(event not in WAITING)
 
@@ -175,7 +172,23 @@ class Wire:
             self.spool.flush()
             if self.spool.stored(place):
                 return place
-        return encode(shortened(values)) if self._unsent_bytes > UNSENT_LIMIT else line
+        return line
+
+    def _await_memory(self):
+        """Wait while a slow link has more to take than memory should hold; not for one that is stuck or lost."""
+        while self._unsent_bytes > UNSENT_LIMIT and not self._dead:
+            if self.spool is not None and clock() - self.heard > SILENCE:
+                self._lose()
+                return
+            self._sent.wait(1.0)
+
+    def _lose(self):
+        """Send nothing any more; what a run reports is in its spool."""
+        self.gone = self._dead = True
+        self._out = bytearray()
+        self._unsent.clear()
+        self._unsent_bytes = 0
+        self._put(None)
 
     def _append(self, item):
         if self._dead:
@@ -223,10 +236,7 @@ class Wire:
         except BlockingIOError:
             pass
         except OSError:
-            self.gone = self._dead = True
-            self._out = bytearray()
-            self._unsent.clear()
-            self._unsent_bytes = 0
+            self._lose()
         self._sent.notify_all()
 
     def _fill(self):

@@ -10,8 +10,7 @@ import time
 
 from .lease import clock
 
-LIMIT = 32 * 1024 * 1024  # bytes of one spool; from then on results are kept without their output
-LINE_LIMIT = 2 * 1024 * 1024  # bytes of one event
+LIMIT = 64 * 1024 * 1024  # bytes of one spool; from then on results are kept without their output
 TEXT_LIMIT = 64 * 1024  # bytes that a shortened event keeps of an output
 PENDING_LIMIT = 1024 * 1024  # bytes that wait for a full disk to have room again
 PROGRESS_EVERY = 5.0  # seconds between two kept lines of a long command's output
@@ -104,7 +103,7 @@ class Spool:
             if now - self._progress < PROGRESS_EVERY:
                 return None
             self._progress = now
-        elif len(line) > LINE_LIMIT or self.size + len(line) > LIMIT:
+        elif self.size + len(line) > LIMIT:
             kept = encode(shortened(values))
         offset = self.size + len(self._pending)
         self._add(kept)

@@ -43,7 +43,8 @@ def test_every_python_runs_a_broad_batch(python: str, tmp_path: Path) -> None:
         ]
         first = agent.batch(tasks, diff=True)
         assert [one["changed"] for one in first] == [True] * len(tasks), first
-        second = agent.batch(tasks, diff=True)
+        run = {"run": "20260102-030405-abcdef", "owner": "me@here", "what": "site.yml", "host": "b1"}
+        second = agent.batch(tasks, diff=True, **run)
         assert [one["changed"] for one in second] == [False] * len(tasks), second
         looks = agent.batch(
             [
