@@ -35,7 +35,8 @@ def load_tasks(loader: Loader, data: Any, at: Position, folder: Path, inherited:
     tasks: list[Task] = []
     for item, place, group in zip(data, data.items_at, _groups(loader, data, inherited), strict=True):
         if isinstance(item, Map):
-            tasks.extend(_load_one(loader, item, folder, replace(inherited, group=group)))
+            own = inherited if group == inherited.group else replace(inherited, group=group)
+            tasks.extend(_load_one(loader, item, folder, own))
         else:
             loader.problems.add(place, f"a task is a mapping, not {kind_of(item)}", "begin it with '- name: ...'")
     return tuple(tasks)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from tvmops.playbook.fields import Fields
+from tvmops.playbook.keywords import PASSED_ON_BELOW_PLAYS
 from tvmops.playbook.model import Inherited
 
 # Fields of Inherited that a Task has, too, under the same names.
@@ -18,6 +19,8 @@ SHARED = (
 
 def passed_on(fields: Fields, outer: Inherited) -> Inherited:
     """`outer` with what a mapping says on top: most words replace, tags, conditions and environment add up."""
+    if fields.data.keys().isdisjoint(PASSED_ON_BELOW_PLAYS):
+        return outer
     notify = fields.names("notify")
     own: dict[str, Any] = {
         "delegate_to": fields.template("delegate_to"),
