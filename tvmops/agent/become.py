@@ -8,7 +8,7 @@ import signal
 import tempfile
 
 # The child cannot read the agent's own directory any more, so all that it may need is imported before.
-from . import attributes, blobs, diff, files, modules, perform, process  # noqa: F401
+from . import attributes, blobs, diff, files, modules, perform, process, removal  # noqa: F401
 from .accounts import User
 from .context import ModuleError
 from .protocol import Wire
@@ -80,6 +80,8 @@ def run_as(account, run, wire, services):
     if isinstance(account, Predicted):
         return account.run(run, wire, services)
     modules.load(run.task["module"])
+    if run.check:
+        from . import archives  # noqa: F401  (an earlier task may have predicted files of one)
     space = _Space(account)
     up_read, up_write = os.pipe()
     down_read, down_write = os.pipe()

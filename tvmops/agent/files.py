@@ -311,7 +311,10 @@ def _put_in_place(path, now, create):
     temporary = "%s.tvmops-%d" % (path.rstrip("/"), os.getpid())
     if os.path.lexists(temporary):
         os.unlink(temporary)
-    create(temporary)
+    try:
+        create(temporary)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, path)
     try:
         if journal.active() is not None:
             was = {"kind": "absent"} if old is None else journal.state_of(path, old)
