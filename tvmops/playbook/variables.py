@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, Protocol
 
 from tvmops.playbook.faults import Pending, TemplateFault
@@ -63,11 +63,12 @@ class Awaited:
 
 AWAITED = Awaited()
 
-# Connection settings are never facts, whatever their prefix.
-_NOT_FACTS = (
-    "ansible_host", "ansible_port", "ansible_user", "ansible_connection", "ansible_become", "ansible_ssh_",
-    "ansible_python_interpreter", "ansible_password", "ansible_shell_", "ansible_managed", "ansible_search_path",
-)  # fmt: skip
+# Connection settings are never facts, whatever their prefix; ansible_hostname and ansible_user_id are.
+_NOT_FACTS = frozenset((
+    "ansible_host", "ansible_port", "ansible_user", "ansible_connection", "ansible_become",
+    "ansible_python_interpreter", "ansible_password", "ansible_managed", "ansible_search_path",
+))  # fmt: skip
+_NEVER_FACTS = ("ansible_become_", "ansible_ssh_", "ansible_shell_")
 
 FACT_MODULES = ("setup", "hostname", "package_facts", "service_facts")
 _OTHER_FACTS = ("ansible_facts", "packages", "services")
@@ -91,7 +92,8 @@ class Facts(Known):
 
     def could_have(self, name: str) -> bool:
         """True when the answer of a module that gives facts may hold this name."""
-        return name in _OTHER_FACTS or (name.startswith("ansible_") and not name.startswith(_NOT_FACTS))
+        known = name.startswith("ansible_") and name not in _NOT_FACTS and not name.startswith(_NEVER_FACTS)
+        return known or name in _OTHER_FACTS
 
 
 class Scope(Mapping[str, Any]):
@@ -197,7 +199,7 @@ class OtherHost(Scope):
 class HostVariables(Mapping[str, Any]):
     """`hostvars`: each host's variables by its name."""
 
-    def __init__(self, names: list[str], scope_of: Callable[[str], Scope]) -> None:
+    def __init__(self, names: Collection[str], scope_of: Callable[[str], Scope]) -> None:
         self._names = names
         self._scope_of = scope_of
 

@@ -139,6 +139,8 @@ def test_awaited_results_and_facts_are_pending() -> None:
         "{{ result is defined }}",
         "{{ ansible_facts.x }}",
         "{{ ansible_arch }}",
+        "{{ ansible_hostname }}",
+        "{{ ansible_user_id }}",
         "{{ packages }}",
     ):
         with pytest.raises(Pending):
