@@ -17,6 +17,7 @@ from tvmops.playbook.including import children_of, foreseen, inclusions
 from tvmops.playbook.model import SETUP_NAME, Play, Section, Task
 from tvmops.playbook.plan import Entry, HostPlan, PlayPlan, facts_of, local_result, names_set_by
 from tvmops.playbook.prepare import Prepared, TaskContext, prepare_task
+from tvmops.playbook.sending import SENDERS
 from tvmops.playbook.state import HostState, PlayScope
 from tvmops.playbook.tags import selected
 from tvmops.playbook.values import Constant, all_hold
@@ -24,8 +25,8 @@ from tvmops.playbook.variables import AWAITED, FACT_MODULES
 
 INCLUDE_DEPTH = 100
 FAILED_NAMES = ["ansible_failed_task", "ansible_failed_result"]
-# Tasks whose outcome is another host's, or changes what the run is about.
-NEVER_AHEAD = frozenset(("add_host", "group_by", "pause"))
+# Tasks after which groups and variables may be others.
+CHANGING = frozenset(("add_host", "group_by"))
 
 
 def setup_task(play: Play) -> Task:
@@ -52,6 +53,8 @@ class Planner:
         # Nothing is worked out any more: what comes next may never run.
         self.stopped = False
         self._files_settled = not self.state.local
+        # The module that may have changed the inventory by now.
+        self._changed_by = ""
         # Tasks of block parts that may be broken off, until the part is left.
         self._tentative: dict[int, list[Task]] = {}
         self._roles_used: dict[str, object] = {}
@@ -134,8 +137,11 @@ class Planner:
         task = entry.task
         if any(section.kind == "rescue" for section in entry.path):
             return "a failure in its block"
-        if task.module in NEVER_AHEAD:
+        if task.module in CHANGING:
+            self._changed_by = task.module
             return "its turn"
+        if self._changed_by:
+            return f"its turn: {self._changed_by} changes the inventory"
         if task.run_once is not None and len(planned.batch) > 1:
             try:
                 once = flag(task.run_once, scopes.of(task, {}, {}, entry.params))
@@ -168,6 +174,8 @@ class Planner:
         action = str(task.args.loose({}).get("_raw_params")) if task.args.constant else ""
         if action == "clear_facts":
             self.state.facts.awaited = True
+        if action == "refresh_inventory":
+            self._changed_by = action
         if action == "flush_handlers":
             for handler in scopes.play.handlers:
                 self._forget(Entry(handler, entry.loader))
@@ -183,9 +191,7 @@ class Planner:
     def _fault(self, entry: Entry, task: Task, fault: ConfigError) -> None:
         entry.waits_for = "its turn: it will fail"
         certain = not self.blind
-        forgiven = task.ignore_errors is not None or task.failed_when is not None
-        forgiven = forgiven or any(section.kind == "tasks" and section.rescue for section in entry.path)
-        if certain and not forgiven and isinstance(fault, TemplateFault):
+        if certain and not _forgiven(entry) and isinstance(fault, TemplateFault):
             where = "" if fault.position else f"{task.position}: "
             self.plan.problems.append(ConfigError(f"{where}{fault.message}", fault.hint))
         self._forget(entry)
@@ -243,7 +249,23 @@ class Planner:
         result = local_result(TaskContext(scopes, entry.params), prepared)
         if status_of(result, prepared.ignore_errors) == "failed":
             self.stopped = not any(section.kind == "tasks" for section in entry.path)
+            if task.module in SENDERS and not _forgiven(entry):
+                self.plan.problems.extend(_missing_files(task, prepared))
         if task.module in local.MODULES:
             self.state.remember(task, facts_of(prepared))
         if task.register:
             self.state.results.values[task.register] = result
+
+
+def _forgiven(entry: Entry) -> bool:
+    """Whether a failure of the task may be meant to happen."""
+    task = entry.task
+    if task.ignore_errors is not None or task.failed_when is not None:
+        return True
+    return any(section.kind == "tasks" and section.rescue for section in entry.path)
+
+
+def _missing_files(task: Task, prepared: Prepared) -> list[ConfigError]:
+    """The complaints of a task that sends files which cannot be sent."""
+    failed = [step.result for step in prepared.steps if step.result and step.result.get("failed")]
+    return [ConfigError(f"{task.position}: {one['msg']}", str(one.get("hint", ""))) for one in failed]

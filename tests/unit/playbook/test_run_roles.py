@@ -216,3 +216,23 @@ def test_what_a_handler_sets_counts_for_the_tasks_after_it(run_playbook: RunPlay
         + write_line("seen", "{{ v }}")
     )
     assert (tmp_path / "seen").read_text() == "strong"
+
+
+FAR_AWAY = "all:\n  hosts:\n    h1: {ansible_host: 192.0.2.1}\n"
+
+
+@pytest.mark.parametrize("task", ["copy: {src: none.txt, dest: /x}", "template: {src: none.txt, dest: /x}"])
+def test_a_file_to_send_that_is_not_there_is_found_before_a_board_is_touched(
+    run_playbook: RunPlaybook, task: str
+) -> None:
+    with pytest.raises(ConfigError, match=r"site\.yml:4:7: cannot find 'none\.txt'"):
+        run_playbook(HEAD + f"  tasks:\n    - {task}\n", inventory=FAR_AWAY)
+
+
+@pytest.mark.parametrize("keywords", ["when: false", "ignore_errors: true\n      when: a_fact is undefined"])
+def test_but_only_where_it_would_be_sent(run_playbook: RunPlaybook, keywords: str) -> None:
+    ran = run_playbook(
+        HEAD + "  tasks:\n    - copy: {src: none.txt, dest: /x}\n      " + keywords + "\n    - debug:\n",
+        inventory=FAR_AWAY,
+    )
+    assert [status for _, status in ran.statuses()] in (["skipped", "ok"], ["ignored", "ok"])
