@@ -35,7 +35,8 @@ class HostRecord:
     def add_plan(self, plan: HostPlan) -> None:
         """The host's next plays."""
         self._plan["plays"] += plan.as_dict()["plays"]
-        text = json.dumps(self._plan, indent=1, default=str, ensure_ascii=False)
+        # Not indented: that would be done in Python, and take as long as planning.
+        text = json.dumps(self._plan, default=str, ensure_ascii=False)
         (self.folder / "plan.json").write_text(text + "\n", encoding="utf-8")
 
     def add(self, event: RunEvent) -> None:
