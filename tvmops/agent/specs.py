@@ -240,6 +240,8 @@ def _check_rules(module, name, clean, templated, problems):
     rules = getattr(module, "RULES", {})
     set_ = {key for key in clean if clean[key] is not None}
     chosen = {key for key in set_ if clean[key] != module.SPEC.get(key, {}).get("default")}
+    if templated:  # which of them are left out is known when they have been filled in
+        chosen = {key for key in chosen if not (is_templated(clean[key]) and "omit" in str(clean[key]))}
     for group in rules.get("required_one_of", ()):
         if not set_.intersection(group):
             problems.append(Problem(None, "%s needs one of %s" % (name, ", ".join(group)), None))

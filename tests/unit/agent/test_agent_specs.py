@@ -77,6 +77,12 @@ def test_rules() -> None:
     assert problems("lineinfile", {"path": "/x", "regexp": "y", "state": "absent"}) == []
 
 
+def test_arguments_that_may_be_left_out_do_not_exclude_others() -> None:
+    either = {"dest": "/x", "content": "{{ c | default(omit) }}", "src": "{{ s | default(omit) }}"}
+    assert problems("copy", either, templated=True) == []
+    assert "cannot go with" in problems("copy", {**either, "content": "{{ c }}", "src": "y"}, templated=True)[0][1]
+
+
 def test_templated_values_are_not_looked_into() -> None:
     args = {"path": "{{ p }}", "state": "{{ s }}", "recurse": "{% if x %}yes{% endif %}", "mode": "{{ m }}"}
     assert problems("file", args, templated=True) == []
