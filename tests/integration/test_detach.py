@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -247,3 +248,161 @@ def test_a_board_with_two_names_serves_both_in_one_run(tmp_path: Path, monkeypat
     assert errors == []
     for one in (*sessions, *connections):
         one.close()
+
+
+PLAYBOOK = """
+- hosts: all
+  gather_facts: false
+  tasks:
+    - name: first
+      copy: {content: "1", dest: "{{ folder }}/1"}
+    - name: waits
+      shell: "touch {{ folder }}/begun; while [ ! -e {{ folder }}/go ]; do sleep 0.05; done; echo 2 > {{ folder }}/2"
+    - name: third
+      copy: {content: "{{ word }}", dest: "{{ folder }}/3"}
+      no_log: true
+      register: hidden
+    - name: last
+      shell: "echo 4 > {{ folder }}/4"
+"""
+
+
+class Controller:
+    """tvmops as its users start it, against the board."""
+
+    def __init__(self, board: Sshd, folder: Path) -> None:
+        self.folder = folder
+        (folder / "site.yml").write_text(PLAYBOOK)
+        variables = {**board.vars(**PYTHON), "folder": str(folder), "word": "hunter2"}
+        (folder / "hosts.yml").write_text(json.dumps({"all": {"hosts": {"board": variables}}}))
+
+    def command(self, *words: str) -> list[str]:
+        return [sys.executable, "-m", "tvmops", *words, "-i", str(self.folder / "hosts.yml")]
+
+    def playbook(self, *words: str) -> list[str]:
+        return self.command("playbook", str(self.folder / "site.yml"), *words)
+
+    def start(self, *words: str) -> subprocess.Popen[str]:
+        """A run in the background that has come to the task that waits."""
+        process = subprocess.Popen(self.playbook(*words), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        until((self.folder / "begun").exists)
+        return process
+
+    def run(self, command: list[str]) -> tuple[int, str]:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
+        return done.returncode, done.stdout + done.stderr
+
+    def go(self) -> None:
+        (self.folder / "go").touch()
+
+
+@pytest.fixture
+def controller(board: Sshd, tmp_path: Path) -> Controller:
+    return Controller(board, tmp_path)
+
+
+def test_a_killed_controller_is_followed_by_the_next(controller: Controller, tmp_path: Path) -> None:
+    process = controller.start()
+    process.kill()
+    process.communicate()
+    threading.Timer(2.0, controller.go).start()
+    code, shown = controller.run(controller.playbook())
+    assert code == 0, shown
+    assert "run of site.yml (since" in shown
+    assert "was cut off and goes on there; following it to its end" in shown
+    assert "(earlier run) last ... changed" in shown
+    assert "4 tasks, 4 changed" in shown
+    assert "board                      : ok=4    changed=2" in shown
+    lost, _ = sorted((tmp_path / "tvmops-state" / "runs").iterdir())
+    record = [json.loads(line) for line in (lost / "board" / "events.jsonl").read_text().splitlines()]
+    told = [(one["task"], one.get("recovered", False)) for one in record if one["event"] == "task"]
+    assert [task for task, _ in told] == ["first", "waits", "third", "last"]
+    assert told[-1] == ("last", True)
+    assert "hunter2" not in json.dumps(record)
+    code, shown = controller.run(controller.playbook())
+    assert "cut off" not in shown
+
+
+def test_what_a_killed_controller_left_is_told_by_the_next(
+    controller: Controller, tmp_path: Path, dial: Callable[[], Connection]
+) -> None:
+    process = controller.start()
+    process.kill()
+    process.communicate()
+    controller.go()
+    until((tmp_path / "4").exists)
+    with AgentSession(dial()) as session:
+        until(lambda: session.status()["lease"] is None)
+        assert session.status()["finished"][0]["what"] == "site.yml"
+    code, shown = controller.run(controller.playbook())
+    assert code == 0, shown
+    assert "of site.yml was cut off and finished its batch without us" in shown
+    assert "4 tasks, 4 changed" in shown
+
+
+def test_two_controllers_at_once(controller: Controller) -> None:
+    first = controller.start()
+    code, shown = controller.run(controller.playbook())
+    assert code == 16
+    assert "board: FAILED: board: busy with" in shown
+    assert "at 'waits'" in shown
+    assert "--wait" in shown
+    code, shown = controller.run(controller.playbook("--steal"))
+    assert code == 16
+    assert "lasts while its batch runs" in shown
+    code, shown = controller.run(controller.playbook("--wait", "2"))
+    assert code == 16
+    assert "waiting for" in shown
+    assert "waited 2 seconds" in shown
+    threading.Timer(2.0, controller.go).start()
+    code, shown = controller.run(controller.playbook("--wait"))
+    assert code == 0, shown
+    out, _ = first.communicate(timeout=SECONDS)
+    assert first.returncode == 0, out
+
+
+def test_attach_follows_and_shows(controller: Controller, tmp_path: Path) -> None:
+    first = controller.start()
+    watch = subprocess.Popen(controller.command("attach", "--host", "board"), stdout=subprocess.PIPE, text=True)
+    assert watch.stdout
+    assert "run of site.yml (since" in watch.stdout.readline()
+    first.kill()
+    first.communicate()
+    controller.go()
+    shown, _ = watch.communicate(timeout=SECONDS)
+    assert "board: last ... changed" in shown
+    assert "board                      : ok=4    changed=4" in shown
+    code, shown = controller.run(controller.command("attach", "--host", "board", "--json"))
+    events = [json.loads(line) for line in shown.splitlines()]
+    assert "finished its batch without us" in events[1]["text"]
+    assert [one["task"] for one in events if one["event"] == "task"] == ["first", "waits", "third", "last"]
+    assert "hunter2" not in shown
+    code, shown = controller.run(controller.command("attach", "--host", "board"))
+    assert code == 0
+    assert "nothing runs there" in shown
+
+
+def test_attach_stops_a_lost_run(controller: Controller, tmp_path: Path) -> None:
+    first = controller.start()
+    first.kill()
+    first.communicate()
+    threading.Timer(2.0, controller.go).start()
+    _, shown = controller.run(controller.command("attach", "--host", "board", "--stop"))
+    assert "its running task is the last" in shown
+    assert "board: waits ... changed" in shown
+    assert (tmp_path / "2").exists()
+    assert not (tmp_path / "4").exists()
+
+
+def test_ctrl_c_ends_a_run_after_its_task(controller: Controller, tmp_path: Path) -> None:
+    first = controller.start()
+    first.send_signal(signal.SIGINT)
+    time.sleep(0.5)
+    controller.go()
+    out, _ = first.communicate(timeout=SECONDS)
+    assert first.returncode == 130
+    assert "board: interrupted after 'waits'" in out
+    assert not (tmp_path / "4").exists()
+    code, shown = controller.run(controller.playbook())
+    assert code == 0, shown
+    assert "cut off" not in shown

@@ -186,6 +186,17 @@ def test_an_agent_that_goes_silent(connection: Connection) -> None:
         run(session)
 
 
+def test_an_agent_that_never_says_ready(connection: Connection, tmp_path: Path) -> None:
+    slow = tmp_path / "python3"
+    slow.write_text("#!/bin/sh\nexec sleep 600\n")
+    slow.chmod(0o755)
+    connection.host.vars["ansible_python_interpreter"] = str(slow)
+    began = time.monotonic()
+    with pytest.raises(HostUnreachable, match="went silent: nothing arrived for 1 s"):
+        AgentSession(connection, ready_timeout=1.0)
+    assert time.monotonic() - began < 15
+
+
 def test_an_agent_that_dies_says_so(connection: Connection) -> None:
     session = AgentSession(connection)
     threading.Timer(0.5, lambda: os.kill(session.info["pid"], signal.SIGKILL)).start()
