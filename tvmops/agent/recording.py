@@ -58,7 +58,12 @@ class Recorder:
         notes, hidden = self.journal, bool(task.get("no_log") or task.get("secret"))
         if outcome.get("changed"):
             if not others and not _predicts(task["module"]):
-                others = [{"kind": modules.MODULES[task["module"]].rstrip("_"), "text": _summary(outcome)}]
+                others = [
+                    {
+                        "kind": modules.load(task["module"]).__name__.rpartition(".")[2].strip("_"),
+                        "text": _summary(outcome),
+                    }
+                ]
             for other in others:
                 notes.note_other(**dict(other, text="") if hidden else other)
         notes.sync(older=journal.MOMENT)

@@ -114,6 +114,15 @@ class TestScript:
         unknown = {"_blob": {"sha256": "0" * 64, "size": 1}, "creates": str(mark)}
         assert board.task("_script", unknown)["skipped"]
 
+    def test_a_run_notes_that_it_cannot_be_undone(self, cache: Path, tmp_path: Path) -> None:
+        state = {**os.environ, "HOME": str(tmp_path)}
+        with Driver(cache, env=state) as agent:
+            task = {"module": "_script", "args": {"_blob": agent.blob(b"echo done")}}
+            (result,) = agent.batch([task], run="r1", owner="me@here", what="site.yml", host="b1")
+            assert result["stdout"] == "done\n"
+        notes = "".join(path.read_text() for path in tmp_path.rglob("journal/*") if path.is_file())
+        assert '"other": "script"' in notes
+
     def test_check_mode_alone_skips(self, board: Driver, tmp_path: Path) -> None:
         result = self.run(board, f"touch {tmp_path}/mark", check=True)
         assert (result["skipped"], result["changed"], list(tmp_path.iterdir())) == (True, False, [])

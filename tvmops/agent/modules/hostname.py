@@ -45,7 +45,7 @@ def apply(ctx, args, before, after):
         raise ModuleError("use: systemd needs a running systemd with hostnamectl (PID 1 is %s)" % systemd.init_name())
     if os.uname()[1] != args["name"]:
         socket.sethostname(args["name"])
-    return {}
+    return {"_undo": [{"kind": "hostname", "text": "%s, was %s" % (args["name"], before["hostname"])}]}
 
 
 def predict(ctx, args, before, after):

@@ -90,6 +90,8 @@ def _is_source(args, found):
 def apply(ctx, args, before, after):
     """Edit fstab, then mount or unmount. When mounting fails fstab is as before."""
     state, path, extra = args["state"], args["path"], {}
+    if before.get("mounted") != after.get("mounted") or "remounted" in after:
+        extra["_undo"] = [{"kind": "mount", "text": "%s: %s" % (path, state)}]
     if args["backup"] and after["_old"] != after["_new"] and files.exists(after["_fstab"]):
         extra["backup_file"] = files.backup(after["_fstab"])
     if state in ("mounted", "ephemeral"):

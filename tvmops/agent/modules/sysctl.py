@@ -48,7 +48,10 @@ def apply(ctx, args, before, after):
     predict(ctx, args, before, after)
     if args["reload"]:
         _load(ctx, args["sysctl_file"], args["ignoreerrors"])
-    return {}
+    if before.get("kernel") == after.get("kernel"):
+        return {}
+    text = "%s = %s, was %s" % (after["_name"], after["_value"], before["kernel"])
+    return {"_undo": [{"kind": "kernel setting", "text": text}]}
 
 
 def predict(ctx, args, before, after):
