@@ -217,7 +217,7 @@ class Loader:
             found = fresh._bring_in(task, given)
             fresh.problems.errors = in_reading_order(fresh.problems.errors)
             fresh.problems.raise_if_any()
-            self._included[key] = found
+            self._included.update({**fresh._included, key: found})
         return self._included[key]
 
     def _bring_in(self, task: Task, given: Mapping[str, Any]) -> Included:

@@ -12,7 +12,7 @@ from tvmops.paths import exists, user_path
 from tvmops.playbook.arguments import INCLUDES, Call
 from tvmops.playbook.engine import has_template
 from tvmops.playbook.fields import Fields, kind_of
-from tvmops.playbook.keywords import APPLY_KEYWORDS, IMPORT_KEYWORDS, INCLUDE_KEYWORDS, TASK_KEYWORDS
+from tvmops.playbook.keywords import APPLY_KEYWORDS, HANDLER_KEYWORDS, IMPORT_KEYWORDS, INCLUDE_KEYWORDS
 from tvmops.playbook.load_role import FROM, Use, expand_role
 from tvmops.playbook.model import Include, Inherited, Task
 from tvmops.playbook.passing_on import with_variables
@@ -58,7 +58,7 @@ def _check_keywords(fields: Fields, call: Call, *, dynamic: bool) -> None:
     allowed = INCLUDE_KEYWORDS if dynamic else IMPORT_KEYWORDS
     data = fields.data
     for key in data:
-        if key in allowed or key == call.written or key not in TASK_KEYWORDS:
+        if key in allowed or key == call.written or key not in HANDLER_KEYWORDS or (dynamic and key == "listen"):
             continue
         hint = "put it on the tasks of the file" if call.module.endswith("_tasks") else "put it on the role's tasks"
         if dynamic and key in APPLY_KEYWORDS:

@@ -248,7 +248,8 @@ class _Reader:
         for path in role_files(self._folder, "meta", None) or []:
             data = self._loader.read(near(path), self._use.position)
             if isinstance(data, Map):
-                Fields(data, problems).refuse_unknown(META_KEYWORDS, "role's meta/main.yml")
+                known = META_KEYWORDS if data.get("collections") else META_KEYWORDS | {"collections"}
+                Fields(data, problems).refuse_unknown(known, "role's meta/main.yml")
                 return data
             if data is not None:
                 problems.add(Position(str(near(path)), 1), f"a role's meta is a mapping, not {kind_of(data)}")

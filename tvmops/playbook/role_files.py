@@ -23,10 +23,10 @@ def find_role(name: str, base: Path, around: Path | None) -> tuple[str, Path] | 
     """(name, folder) of a role, which may be given by a path."""
     for place in role_places(base, around):
         if exists(place / name):
-            return name, Path(os.path.normpath(place.absolute() / name))
+            return name, (place / name).resolve()
     given = user_path(name)
     if exists(given):
-        folder = Path(os.path.normpath(given.absolute()))
+        folder = given.resolve()
         return folder.name, folder
     return None
 

@@ -99,6 +99,10 @@ REFUSED = {
         "- hosts: all\n  handlers:\n    - include_role: {name: x}\n",
         "3:21: include_role cannot be a handler",
     ),
+    "imported handlers that listen": (
+        "- hosts: all\n  handlers:\n    - import_tasks: site.yml\n      listen: x\n",
+        "4:7: 'listen' cannot go with import_tasks",
+    ),
     "roles": ("- hosts: all\n  roles: web\n", "2:10: 'roles' wants a list of roles, not text"),
     "role": ("- hosts: all\n  roles: [[web]]\n", "2:11: a role is a name or a mapping with 'role', not a list"),
     "role without name": ("- hosts: all\n  roles: [{tags: x}]\n", "2:11: an entry of 'roles' needs 'role'"),
