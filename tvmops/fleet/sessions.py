@@ -14,7 +14,7 @@ from tvmops.errors import ConfigError, Interrupted, TvmopsError
 from tvmops.inventory.model import Host
 
 if TYPE_CHECKING:
-    from tvmops.connection import Connection
+    from tvmops.connection import Become, Connection
     from tvmops.connection.deadlines import Deadlines
     from tvmops.connection.session import AgentSession, RunTag
     from tvmops.fleet.lost import Manners
@@ -65,14 +65,10 @@ class HostSessions:
         Raises AgentError, BecomeError, ConfigError, HostBusy, HostUnreachable.
         """
         if (root, method) not in self._sessions:
-            from tvmops.connection import become_settings
             from tvmops.connection.session import AgentSession
 
             limits = self._deadlines()
-            become = None
-            if root:
-                become = become_settings(self.host, become=True, password=self._password, method=method)
-                become = replace(become, user="root") if become else None
+            become = self.become("root", method) if root else None
             started = AgentSession(
                 self.connection(),
                 become=become,
@@ -104,11 +100,22 @@ class HostSessions:
         """End the sessions and the connection; the next use opens them again."""
         self._end_all()
 
+    def become(self, user: str, method: str | None = None) -> Become | None:
+        """How to become a user there. Raises ConfigError."""
+        from tvmops.connection import become_settings
+
+        found = become_settings(self.host, become=True, user=user, password=self._password, method=method)
+        return replace(found, user=user) if found else None
+
+    def is_local(self) -> bool:
+        """True when this is the machine that tvmops runs on."""
+        return str(self.host.vars.get("ansible_connection", "ssh")) == "local"
+
     def login_user(self) -> str:
         """The login user's name, as the inventory says or the host itself."""
         if self._login_user is None:
             given = self.host.vars.get("ansible_user")
-            if str(self.host.vars.get("ansible_connection", "ssh")) == "local":
+            if self.is_local():
                 given = pwd.getpwuid(os.geteuid()).pw_name
             self._login_user = str(given) if given else self.connection().run("id -un").stdout.strip()
         return self._login_user

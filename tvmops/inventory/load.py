@@ -30,10 +30,22 @@ def load_inventory(sources: Sequence[Path], playbook_dir: Path | None = None) ->
         folders.append(folder)
     if playbook_dir is not None and playbook_dir.resolve() not in [folder.resolve() for folder in folders]:
         folders.append(playbook_dir)
-    for folder in folders:
-        _add_files(folder / "group_vars", list(builder.groups), builder.group_files)
-        _add_files(folder / "host_vars", list(builder.hosts), builder.host_files)
-    return builder.build(list(sources))
+    builder.folders = folders
+    read_files(builder)
+    inventory = builder.build(list(sources))
+    inventory.playbook_dir = playbook_dir
+    return inventory
+
+
+def read_files(builder: Builder) -> None:
+    """Read group_vars and host_vars of all groups and hosts for which that has not been done. Raises ConfigError."""
+    groups = [name for name in builder.groups if name not in builder.group_files]
+    hosts = [name for name in builder.hosts if name not in builder.host_files]
+    for store, names in ((builder.group_files, groups), (builder.host_files, hosts)):
+        store.update({name: [] for name in names})
+    for folder in builder.folders:
+        _add_files(folder / "group_vars", groups, builder.group_files)
+        _add_files(folder / "host_vars", hosts, builder.host_files)
 
 
 def _read_source(path: Path, builder: Builder) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from tvmops.connection import Connection
+    from tvmops.connection import Become, Connection
 
 
 class Session(Protocol):
@@ -36,6 +36,12 @@ class Sessions(Protocol):
 
     def other(self, host: str) -> Sessions:
         """The sessions of another host, which all hosts of the run share."""
+
+    def become(self, user: str, method: str | None = None) -> Become | None:
+        """How to become a user there."""
+
+    def is_local(self) -> bool:
+        """True when this is the machine that tvmops runs on."""
 
     def exclusive(self) -> contextlib.AbstractContextManager[None]:
         """While active, nobody else uses these sessions."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from tvmops.errors import ConfigError
+from tvmops.inventory import changes
 from tvmops.playbook.batch import Queued
 from tvmops.playbook.plan import Entry
 from tvmops.playbook.values import all_hold
@@ -44,7 +45,7 @@ def _for_all(run: PlayRun, entry: Entry, action: Callable[[PlayRun, Entry], None
     meeting, first = run.company.meet(entry)
     if not first:
         outcome = run.company.outcome(meeting)
-        if outcome and outcome.get("holds"):
+        if outcome and outcome.get("holds") and action is not _refresh_inventory:
             action(run, entry)
         return
     try:
@@ -102,6 +103,13 @@ def _role_complete(run: PlayRun, entry: Entry) -> None:
     run.role_complete(entry)
 
 
+def _refresh_inventory(run: PlayRun, entry: Entry) -> None:  # noqa: ARG001
+    shared = run.state.shared
+    with shared.changing:
+        changes.reload(shared.inventory)
+        shared.inventory_changed()
+
+
 def _nothing(run: PlayRun, entry: Entry) -> None:
     """noop."""
 
@@ -109,12 +117,11 @@ def _nothing(run: PlayRun, entry: Entry) -> None:
 ACTIONS: dict[str, Callable[[PlayRun, Entry], None]] = {
     "flush_handlers": _flush_handlers,
     "end_host": _end_host,
-    "end_batch": _end_batch,
-    "end_play": _end_play,
     "end_role": _end_role,
     "clear_facts": _clear_facts,
     "reset_connection": _reset_connection,
     "role_complete": _role_complete,
     "noop": _nothing,
 }
-FOR_ALL = {"end_batch": _end_batch, "end_play": _end_play}
+FOR_ALL = {"end_batch": _end_batch, "end_play": _end_play, "refresh_inventory": _refresh_inventory}
+ACTIONS.update(FOR_ALL)

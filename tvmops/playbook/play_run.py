@@ -16,8 +16,8 @@ from tvmops.playbook.including import children_of, inclusions
 from tvmops.playbook.model import Task
 from tvmops.playbook.plan import Entry, PlayPlan, counts
 from tvmops.playbook.prepare import Prepared, Step, TaskContext, failure, prepare_task
-from tvmops.playbook.queue import Broken, TaskQueue
 from tvmops.playbook.progress import END
+from tvmops.playbook.queue import Broken, TaskQueue
 from tvmops.playbook.report import Report
 from tvmops.playbook.shared_tasks import SharedTasks
 from tvmops.playbook.state import HostState, PlayScope
@@ -176,11 +176,18 @@ class PlayRun:
     def enqueue(self, entry: Entry) -> None:
         """Queue a task, prepared; what it waits for is run first. Raises Broken and what queues raise."""
         prepared = entry.prepared
+        if prepared is not None and prepared.remote and not prepared.judged_on_board and self.queue.on_board:
+            prepared = None  # now that it is known what waits, the board may be able to judge it
         if prepared is None:
             try:
                 prepared = self._prepare(entry)
             except Pending as pending:
                 self.queue.flush(pending.name)
+                prepared = self._prepare(entry)
+            counted_on = prepared.reads - {entry.task.register}
+            if counted_on and not self.queue.joins(Queued(entry, prepared, self.context(entry))):
+                # The results are another board's, or another user's session.
+                self.queue.flush(min(counted_on))
                 prepared = self._prepare(entry)
         context = self.context(entry)
         self._last_path = entry.path
@@ -199,7 +206,8 @@ class PlayRun:
             return ask()
 
     def context(self, entry: Entry) -> TaskContext:
-        return TaskContext(self.scopes, entry.params, files_settled=not self.queue.changes_here)
+        settled = not self.queue.changes_here
+        return TaskContext(self.scopes, entry.params, files_settled=settled, on_board=self.queue.on_board)
 
     def reached(self, entry: Entry) -> None:
         """Say how far this host is; with an empty queue everything before the entry is done."""

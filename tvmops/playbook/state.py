@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -73,9 +74,17 @@ class Shared:
         self.states: dict[str, HostState] = {}
         self.strangers: dict[str, Host] = {}
         self.progress = Progress()
+        self.changing = threading.Lock()  # held while the inventory changes
         self.together = Together(self.progress)
         self.groups = {name: list(group.hosts) for name, group in inventory.groups.items()}
         self.vars_files: dict[tuple[Path, str], Written] = {}
+
+    def inventory_changed(self) -> None:
+        """Hosts, groups or their variables are others now."""
+        self.groups.clear()
+        self.groups.update({name: list(group.hosts) for name, group in self.inventory.groups.items()})
+        for state in list(self.states.values()):
+            state.read_inventory()
 
     def host(self, name: str) -> Host:
         """A host by its name; one that the inventory does not have is reached under this name."""
@@ -99,7 +108,7 @@ class HostState:
     def __init__(self, host: Host, shared: Shared) -> None:
         self.host = host
         self.shared = shared
-        self.inventory_vars = Written({**host.vars, **shared.host_extra_vars.get(host.name, {})}, host.origins)
+        self.read_inventory()
         self.facts = Facts()
         self.results = Known()
         self.included = Written({})  # what include_vars has read
@@ -109,6 +118,11 @@ class HostState:
         # Where its run is, and whether the board has yet to do what comes before that.
         self.place: Place = ()
         self.unsettled = False
+
+    def read_inventory(self) -> None:
+        """Take the host's variables from the inventory."""
+        given = {**self.host.vars, **self.shared.host_extra_vars.get(self.host.name, {})}
+        self.inventory_vars = Written(given, self.host.origins)
 
     def shadow(self) -> HostState:
         """A copy to plan with: what it learns is not known for real."""
@@ -171,7 +185,7 @@ class HostState:
             "ansible_verbosity": 0,
             "ansible_forks": options.forks,
             "ansible_version": ANSIBLE_VERSION,
-            "hostvars": HostVariables(list(inventory.hosts), self._of_host),
+            "hostvars": HostVariables(inventory.hosts, self._of_host),
         }
 
 
@@ -200,7 +214,10 @@ class PlayScope:
 
     def hosts_left(self, hosts: Any, batch: Any) -> None:
         """The hosts of the play, and of the serial batch, that have not failed so far."""
-        self._about.values.update(ansible_play_hosts=hosts, ansible_play_batch=batch, play_hosts=batch)
+        names = sorted(name for name in self.state.host.groups if name != "all")
+        self._about.values.update(
+            ansible_play_hosts=hosts, ansible_play_batch=batch, play_hosts=batch, group_names=names
+        )
 
     def add_roles(self, roles: Iterable[Role]) -> None:
         """From now on these are roles of the play: an include_role has been reached."""

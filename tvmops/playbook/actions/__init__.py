@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from tvmops.playbook.actions import fetch, hosts, pause, raw, reboot, script
+from tvmops.playbook.actions.action import Action
+
 if TYPE_CHECKING:
-    from tvmops.playbook.alone import Alone
-    from tvmops.playbook.prepare import Step
+    Carry = Callable[[Action, dict[str, Any]], dict[str, Any]]
 
+ACTIONS: Mapping[str, Carry] = {
+    "add_host": hosts.add_host,
+    "fetch": fetch.fetch,
+    "group_by": hosts.group_by,
+    "pause": pause.pause,
+    "raw": raw.raw,
+    "reboot": reboot.reboot,
+    "script": script.script,
+    "wait_for_connection": reboot.wait_for_connection,
+}
 
-class Action:
-    """What a controller module may use: the host's sessions, the task's keywords, and a way to be shown."""
-
-    def __init__(self, alone: Alone, step: Step) -> None:
-        self.alone = alone
-        self.step = step
-
-
-ACTIONS: Mapping[str, Callable[[Action, dict[str, Any]], dict[str, Any]]] = {}
+__all__ = ["ACTIONS", "Action"]
