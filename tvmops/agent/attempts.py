@@ -49,6 +49,8 @@ class Attempts:
             if false is not None:
                 skipped = {"changed": False, "skipped": True, "skip_reason": "Conditional result was False"}
                 return dict(skipped, false_condition=false)
+        if self._item.get("fault") is not None:
+            return self._item["fault"]
         until, retries = self._get("until"), self._get("retries")
         if until is None and retries is None:
             return self._judged(self._once(services))
@@ -73,7 +75,8 @@ class Attempts:
             except _fault() as fault:
                 return {"changed": False, "failed": True, "msg": str(fault)}
             if attempt < limit:
-                services.progress("failed: trying again in %g s (%d retries left)" % (delay, limit - attempt))
+                said = "attempt %d of %d was not enough; the next in %g s" % (attempt, limit, delay)
+                services.progress(said)
                 if not _sleep(delay, services):
                     return dict(outcome, failed=True, msg="interrupted before it was tried again")
         return dict(outcome, attempts=limit - 1, failed=True)

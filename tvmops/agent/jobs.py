@@ -27,7 +27,7 @@ def follow(task, args, diff, services, seconds):
     job = _new_id()
     outcome = perform(task, args, False, diff, services, limit=seconds)
     if outcome.pop("timedout", None) is not None:
-        msg = "async task did not complete within the requested time - %ss" % seconds
+        msg = "async task did not complete within the requested time - %gs" % seconds
         unfinished = dict(NO_OUTPUT, ansible_job_id=job, started=True, finished=False)
         return {"changed": False, "failed": True, "msg": msg, "async_result": unfinished}
     return dict(outcome, ansible_job_id=job, started=True, finished=True)

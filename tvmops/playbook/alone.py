@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from tvmops.errors import HostUnreachable
+from tvmops.errors import ConfigError, HostUnreachable
 from tvmops.playbook import local
 from tvmops.playbook.batch import Queued
 from tvmops.playbook.faults import Pending, TemplateFault
@@ -27,7 +27,7 @@ def goes_alone(prepared: Prepared) -> bool:
         return False
     if prepared.task.module in ACTIONS:
         return prepared.remote
-    if prepared.conduct.retries:
+    if prepared.conduct.retries and not prepared.judged_on_board:
         return any(not (step.result or {}).get("skipped") for step in prepared.steps)
     return len({step.target for step in prepared.steps if step.args is not None}) > 1
 
@@ -68,7 +68,7 @@ class Alone:
                 step = self._again(step, learned)
             result = judge(self.context, self.prepared, step, self._once(step), attempt)
             try:
-                if self._enough(step, result):
+                if "timedout" in result or self._enough(step, result):
                     return result
             except (TemplateFault, Pending) as fault:
                 return {**result, **failure(getattr(fault, "message", str(fault)))}
@@ -94,6 +94,7 @@ class Alone:
 
     def _once(self, step: Step) -> dict[str, Any]:
         from tvmops.playbook.actions import ACTIONS, Action
+        from tvmops.playbook.actions.action import Refused
 
         if step.args is None:
             return dict(step.result or {})
@@ -102,6 +103,10 @@ class Alone:
             if module in ACTIONS:
                 return ACTIONS[module](Action(self, step), step.args)
             return self.queue.ask(self.queued, step.target, module, step.args)
+        except Refused as refused:
+            return failure(str(refused))
+        except ConfigError as error:
+            return failure(error.message, error)
         except HostUnreachable as error:
             if not self.prepared.conduct.ignore_unreachable or self.queue.stopping():
                 raise

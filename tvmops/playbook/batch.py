@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+import math
 from collections.abc import Callable
 from typing import Any
 
 from tvmops.playbook.plan import Entry, local_result
 from tvmops.playbook.prepare import Prepared, Step, TaskContext
+from tvmops.playbook.residual import names_in
 from tvmops.playbook.results import combine, judge, of_item
 from tvmops.playbook.state import Shared
 
@@ -74,8 +76,44 @@ class Queued:
         # Without an answer for every item the board could not even begin: its own result says why.
         return combine(self.prepared, self._settled) if len(self._settled) == len(self.prepared.steps) else board
 
+    def known_item(self, step: Step) -> dict[str, Any]:
+        """The result of an item that needs no board."""
+        return self._judged(step, dict(step.result or {}))
+
+    def known_on_board(self) -> bool:
+        """True when the board can know the task's result as it will be known here."""
+        if not self.prepared.judged_on_board:
+            return False
+        return not self.prepared.looped or all(unchanged_by_json(step.variables) for step in self.prepared.steps)
+
+    def read_whole(self) -> frozenset[str]:
+        """The results that the board reads for this task: of others, and of its own loop's last item."""
+        own = self.prepared.task.register
+        if any(own in names_in(step.when) for step in self.prepared.steps if step.when):
+            return self.prepared.reads
+        return self.prepared.reads - {own}
+
     def _judged(self, step: Step, result: dict[str, Any]) -> dict[str, Any]:
         return judge(self.context, self.prepared, step, result)
+
+
+def unchanged_by_json(value: Any) -> bool:
+    """True when a value is the same after a trip as JSON."""
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and unchanged_by_json(one) for key, one in value.items())
+    if isinstance(value, list):
+        return all(unchanged_by_json(one) for one in value)
+    return value is None or isinstance(value, (str, bool, int)) or (isinstance(value, float) and math.isfinite(value))
+
+
+def _decided_there(step: Step) -> dict[str, Any]:
+    """What the agent gets of a step: arguments, and what it decides itself."""
+    decided: dict[str, Any] = {"args": step.args, **step.verdicts}
+    if step.when:
+        decided["when"] = step.when
+    if step.fault is not None:
+        decided["fault"] = step.fault
+    return decided
 
 
 class Batch:
@@ -86,7 +124,9 @@ class Batch:
         self._login_user = login_user
         self._inline: dict[str, str] = {}
         tasks = []
-        for index, queued in enumerate([one for one in queue if one.remote], 1):
+        remote = [one for one in queue if one.remote]
+        self._read = frozenset[str]().union(*(one.read_whole() for one in remote))
+        for index, queued in enumerate(remote, 1):
             queued.number = number * 100_000 + index
             tasks.append(self._task(queued))
         self.message = self._message(number, tasks)
@@ -120,15 +160,29 @@ class Batch:
         }  # fmt: skip
 
     def _task(self, queued: Queued) -> dict[str, Any]:
-        prepared = queued.prepared
+        prepared, own = queued.prepared, queued.prepared.task.register
         steps = [step for step in prepared.steps if step.args is not None]
         for step in steps:
             self._add_inline(step.args or {})
-        return {
-            **self._common(queued),
-            "args": {} if prepared.looped else steps[0].args,
-            "loop": [{"args": step.args, "label": step.label} for step in steps] if prepared.looped else None,
-        }
+        task = self._common(queued)
+        if prepared.judged_on_board:
+            task.update(retries=prepared.conduct.retries, delay=prepared.conduct.delay)
+        if own in self._read or own in prepared.reads:
+            task["register"] = own
+        if prepared.looped:
+            return {**task, "args": {}, "loop": self._loop(queued, steps, whole=own in self._read)}
+        return {**task, "loop": None, **_decided_there(steps[0])}
+
+    def _loop(self, queued: Queued, steps: list[Step], *, whole: bool) -> list[dict[str, Any]]:
+        """The items. `whole`: the board reads the loop's result, those that are known already included."""
+        if not whole:
+            return [{**_decided_there(step), "label": step.label} for step in steps]
+        return [
+            {"result": queued.known_item(step), "variables": step.variables}
+            if step.args is None
+            else {**_decided_there(step), "label": step.label, "variables": step.variables}
+            for step in queued.prepared.steps
+        ]
 
     def _common(self, queued: Queued) -> dict[str, Any]:
         prepared, conduct, task = queued.prepared, queued.prepared.conduct, queued.prepared.task
@@ -152,9 +206,6 @@ class Batch:
             "async": conduct.async_seconds,
             "poll": conduct.poll,
             "pause": conduct.pause,
-            "register": task.register,
-            "loop_var": task.loop_control.loop_var,
-            "index_var": task.loop_control.index_var,
         }
 
     def _become_user(self, prepared: Prepared) -> str | None:

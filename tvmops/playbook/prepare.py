@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from tvmops.errors import ConfigError
 from tvmops.playbook import local
 from tvmops.playbook.conduct import Conduct, conduct_of, delegate_of, flag
+from tvmops.playbook.decisions import never, on_the_board, reads_own, whether
 from tvmops.playbook.faults import Pending, TemplateFault
 from tvmops.playbook.load_include import included_values
 from tvmops.playbook.loops import items_of, label_of, loop_variables
@@ -19,14 +20,16 @@ from tvmops.playbook.sending import SENDERS
 from tvmops.playbook.state import PlayScope
 from tvmops.playbook.undefined import OMIT
 from tvmops.playbook.values import Condition, Value, all_hold, final
-from tvmops.playbook.variables import Known, Layer, Scope
+from tvmops.playbook.variables import AWAITED, Known, Layer, Scope
 
 
 @dataclass(frozen=True)
 class Step:
     """A task, or one item of its loop: `args` for the board, or the `result` that is known already.
 
-    `variables` are what the loop gives this item; `target` is the host that the task is delegated to.
+    `variables` are what the loop gives this item; `target` is the host that the task is delegated to. `when`: what the
+    board decides of its conditions; `verdicts`: the same for changed_when, failed_when and until. `fault`: its result
+    if it comes to run, because it cannot be worked out.
     """
 
     variables: dict[str, Any] = field(default_factory=dict)
@@ -34,11 +37,27 @@ class Step:
     args: dict[str, Any] | None = None
     result: dict[str, Any] | None = None
     target: str | None = None
+    when: list[list[Any]] = field(default_factory=list)
+    verdicts: dict[str, Any] = field(default_factory=dict)
+    fault: dict[str, Any] | None = None
+
+    @property
+    def reads(self) -> frozenset[str]:
+        """The registered results that the board reads for it."""
+        if not self.when and not self.verdicts:
+            return frozenset()
+        from tvmops.playbook.residual import names_in
+
+        return frozenset(names_in([self.when, *self.verdicts.values()]))
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A task with everything worked out. `looped` tells one step of a loop from a plain task."""
+    """A task with everything worked out. `looped` tells one step of a loop from a plain task.
+
+    `decides_changed`, `decides_failed`: that verdict waits for the result, here. `judged_on_board`: every verdict on a
+    result of the board's is the board's, its attempts included. `reads`: the results that the board reads for it.
+    """
 
     task: Task
     title: str
@@ -49,6 +68,8 @@ class Prepared:
     failed_when: bool | None = None
     decides_changed: bool = False
     decides_failed: bool = False
+    judged_on_board: bool = False
+    reads: frozenset[str] = frozenset()
     ignore_errors: bool = False
     no_log: bool = False
     notify: tuple[str, ...] = ()
@@ -76,10 +97,18 @@ class TaskContext:
     """What preparing needs to know around a task: the play's scopes, and the includes the task came through.
 
     `files_settled`: no earlier task can still change the files of this machine that this one sends.
+    `on_board`: registered results that the board will have when it comes to the task, in the same batch.
     """
 
-    def __init__(self, scopes: PlayScope, params: tuple[Layer, ...] = (), files_settled: bool = True) -> None:
+    def __init__(
+        self,
+        scopes: PlayScope,
+        params: tuple[Layer, ...] = (),
+        files_settled: bool = True,
+        on_board: frozenset[str] = frozenset(),
+    ) -> None:
         self.scopes = scopes
+        self.on_board = on_board
         self.params = params
         self.files_settled = files_settled
 
@@ -106,13 +135,27 @@ def prepare_task(context: TaskContext, task: Task) -> Prepared:
     steps = [step_of(context, task, scope, {}, None)] if task.loop is None else _loop_steps(context, task, scope)
     changed, decides_changed = _verdict(context, task, task.changed_when)
     failed, decides_failed = _verdict(context, task, task.failed_when)
+    asked = {"changed_when": decides_changed, "failed_when": decides_failed, "until": bool(task.until)}
+    wanted = {keyword: getattr(task, keyword) for keyword, open_ in asked.items() if open_}
+    judged = on_the_board(context, task, steps, wanted)
+    reads = frozenset[str]().union(*(step.reads for step in (judged or steps)))
+    if judged is None and reads:
+        if reads != {task.register}:
+            raise Pending(min(reads - {task.register}))
+        steps, reads = _loop_steps(context, task, scope, see_own=False), frozenset()
     remote = any(step.args is not None for step in steps)
-    return Prepared(
-        task, title, tuple(steps), task.loop is not None, no_log=no_log,
-        changed_when=changed, decides_changed=decides_changed, failed_when=failed, decides_failed=decides_failed,
-        ignore_errors=flag(task.ignore_errors, scope), notify=_notify(task, scope),
-        conduct=conduct_of(task, scope, context.scopes.state, steps[0].target if steps else None, remote=remote),
-    )  # fmt: skip
+    try:
+        return Prepared(
+            task, title, tuple(judged or steps), task.loop is not None, no_log=no_log, changed_when=changed,
+            decides_changed=decides_changed and judged is None, failed_when=failed,
+            decides_failed=decides_failed and judged is None, judged_on_board=judged is not None, reads=reads,
+            ignore_errors=flag(task.ignore_errors, scope), notify=_notify(task, scope),
+            conduct=conduct_of(task, scope, context.scopes.state, steps[0].target if steps else None, remote=remote),
+        )  # fmt: skip
+    except TemplateFault:
+        if any(step.when for step in steps) and reads != {task.register}:
+            raise Pending(min(reads - {task.register})) from None
+        raise
 
 
 def _or(value: Value, scope: Scope, instead: Any) -> Any:
@@ -124,7 +167,7 @@ def _or(value: Value, scope: Scope, instead: Any) -> Any:
         return getattr(value, "text", instead)
 
 
-def _loop_steps(context: TaskContext, task: Task, scope: Scope) -> list[Step]:
+def _loop_steps(context: TaskContext, task: Task, scope: Scope, see_own: bool = True) -> list[Step]:
     try:
         items = items_of(task, scope)
     except TemplateFault:
@@ -134,11 +177,14 @@ def _loop_steps(context: TaskContext, task: Task, scope: Scope) -> list[Step]:
             raise
         return [Step(result=skipped(false))]
     learned: dict[str, Any] = {}
-    steps = []
+    steps: list[Step] = []
+    after_own = see_own and reads_own(task)
     for index in range(len(items)):
         variables = loop_variables(task, items, index)
         inner = context.scope(task, variables, learned)
-        steps.append(step_of(context, task, inner, variables, label_of(task, variables, inner), learned))
+        # As in Ansible, the conditions of an item see the result of the one before it.
+        own = context.scope(task, variables, {**learned, str(task.register): AWAITED}) if index and after_own else None
+        steps.append(step_of(context, task, inner, variables, label_of(task, variables, inner), learned, own))
     return steps
 
 
@@ -159,11 +205,33 @@ def step_of(  # noqa: PLR0917
     variables: dict[str, Any],
     label: str | None,
     learned: dict[str, Any] | None = None,
+    own: Scope | None = None,
 ) -> Step:
-    """One item of a loop, or the whole task. `learned`: what its items set, for those after them."""
-    false = all_hold(task.when, scope)
+    """One item of a loop, or the whole task. `learned`: what its items set, for later ones; `own`: as in `whether`."""
+    false, when = whether(context, task, scope, own)
     if false is not None:
         return Step(variables, label, result=skipped(false))
+    if not when:
+        return _step_that_runs(context, task, scope, variables, label, learned)
+    if never(when):
+        return Step(variables, label, args={}, when=when)
+    try:
+        step = _step_that_runs(context, task, scope, variables, label, learned)
+    except TemplateFault as fault:
+        return Step(variables, label, args={}, when=when, fault=failure(fault.message, fault))
+    if step.args is None:
+        return replace(step, args={}, result=None, when=when, fault=step.result)
+    return replace(step, when=when)
+
+
+def _step_that_runs(  # noqa: PLR0917
+    context: TaskContext,
+    task: Task,
+    scope: Scope,
+    variables: dict[str, Any],
+    label: str | None,
+    learned: dict[str, Any] | None,
+) -> Step:
     if task.include is not None:
         return Step(variables, label, result={"changed": False, **included_values(task.include, scope)})
     target = delegate_of(task, scope, context.scopes.state)

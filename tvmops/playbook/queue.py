@@ -53,6 +53,7 @@ class TaskQueue:
         self._place = Place()
         self._batches = 0
         self._failed: tuple[Queued, dict[str, Any]] | None = None
+        self._on_board: set[str] = set()
 
     def __bool__(self) -> bool:
         return bool(self._waiting)
@@ -75,6 +76,15 @@ class TaskQueue:
             return self.state.local and self.remote
         return self.remote and shared.state(shared.host(self._place.target)).local
 
+    @property
+    def on_board(self) -> frozenset[str]:
+        """The registered results that the board will know before it comes to the next task."""
+        return frozenset(self._on_board)
+
+    def joins(self, queued: Queued) -> bool:
+        """True when a task goes out with what waits."""
+        return not self.remote or self.place_of(queued.prepared.target, queued) == self._place
+
     def add(self, queued: Queued) -> None:
         """Add a task; it may run at once. Raises Broken, Interrupted, and what sessions raise."""
         prepared, task = queued.prepared, queued.entry.task
@@ -92,7 +102,9 @@ class TaskQueue:
         self._place = self.channels.chosen(place)
         self._count_on(queued, [task.register] if task.register else [])
         self._waiting.append(queued)
-        self.state.await_results([task.register] if task.register else [])
+        if task.register:
+            self.state.await_results([task.register])
+            (self._on_board.add if queued.known_on_board() else self._on_board.discard)(task.register)
         if task.module in FACT_MODULES:
             self.state.facts.awaited = True
         if prepared.decides_failed:
@@ -131,6 +143,7 @@ class TaskQueue:
     def flush(self, reason: str = "") -> None:
         """Run what waits and finish it in order. Raises Broken, Interrupted, and what sessions raise."""
         queue, self._waiting = self._waiting, []
+        self._on_board.clear()
         if not queue:
             return
         try:
@@ -149,6 +162,7 @@ class TaskQueue:
     def drop(self) -> list[Queued]:
         """Give up what waits: it will not run."""
         left, self._waiting = self._waiting, []
+        self._on_board.clear()
         self._take_back(left)
         self.state.facts.awaited = False
         return left

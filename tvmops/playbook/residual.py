@@ -76,6 +76,11 @@ def residual_all(
     return rows
 
 
+def reads(condition: Condition, name: str) -> bool:
+    """True when a condition's own text reads a name."""
+    return condition.compiled is not None and not condition.indirect and name in _names(_parsed(condition.text))
+
+
 def names_in(rows: Any) -> set[str]:
     """The registered names that expressions read."""
     if isinstance(rows, Mapping):

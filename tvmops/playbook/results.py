@@ -39,6 +39,8 @@ def judge(
     """Apply changed_when and failed_when to one result. `attempt`: its number, where there may be several."""
     if result.get("skipped") or result.get("unreachable"):
         return result
+    if (prepared.judged_on_board and step.args is not None) or "timedout" in result:
+        return {"failed": False, **result}
     judged = {"failed": bool(result.get("failed", False)), **result}
     if attempt is not None:
         judged["attempts"] = attempt

@@ -210,8 +210,8 @@ def test_until_tries_again_and_tells(any_board: Driver, tmp_path: Path) -> None:
     (done,) = any_board.batch([shell(script, register="x", until=rows("x.stdout | int == 3"), retries=5, delay=0.01)])
     assert (done["attempts"], done["failed"], done["stdout"].strip()) == (3, False, "3")
     texts = [event["text"] for event in any_board.events if event["ev"] == "progress"]
-    told = [text.partition("(")[2] for text in texts if "retries left" in text]
-    assert told[-2:] == ["5 retries left)", "4 retries left)"]
+    told = [text.partition(";")[0] for text in texts if "not enough" in text]
+    assert told[-2:] == ["attempt 1 of 6 was not enough", "attempt 2 of 6 was not enough"]
 
 
 def test_tries_that_run_out_fail(board: Driver, tmp_path: Path) -> None:
