@@ -131,6 +131,10 @@ def _is_needless(module, args):
         from .modules import unarchive
 
         return unarchive.is_unpacked(args)
+    if "tree" in args["_blob"]:
+        from . import folders
+
+        return folders.is_copied(args)
     if str(module).rpartition(".")[2] not in PLACED or not args.get("dest"):
         return False
     dest = os.path.expanduser(str(args["dest"]))

@@ -33,7 +33,10 @@ def send_copy(
     reading()
     path = need_file(str(args["src"]), "files", search)
     if path.is_dir():
-        raise ConfigError(f"'{path}' is a folder", "copy sends single files; use a loop, or unarchive")
+        from tvmops.playbook.folders import add_folder
+
+        follow = to_bool(args.get("local_follow", True))
+        return {**args, "_blob": add_folder(str(args["src"]), path, blobs, follow)}
     return {**_preserved(args, path), "_blob": blobs.add_file(path)}
 
 

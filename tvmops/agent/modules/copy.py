@@ -5,7 +5,7 @@ import os
 import shlex
 import stat
 
-from .. import attributes, diff, files
+from .. import attributes, diff, files, folders
 from ..context import ModuleError
 from ..files import CHUNK, backup, hashes, kind, make_directories, replacing
 
@@ -20,6 +20,8 @@ SPEC = dict(
     remote_src={"type": "bool", "default": False},
     validate={"type": "str"},
     mode={"type": "mode", "words": ("preserve",)},
+    directory_mode={"type": "mode"},
+    local_follow={"type": "bool", "default": True},
 )
 RULES = {"required_one_of": [["content", "src"]], "mutually_exclusive": [["content", "src"]]}
 EXAMPLE = {"dest": "/etc/motd", "content": "This board is managed by tvmops.\n", "mode": "0644"}
@@ -27,6 +29,8 @@ EXAMPLE = {"dest": "/etc/motd", "content": "This board is managed by tvmops.\n",
 
 def inspect(ctx, args):
     """The file as it is, and as it should be."""
+    if is_folder(args):
+        return folders.inspect(ctx, args)
     source = _Source(ctx, args)
     if args.get("mode") == "preserve":
         args = dict(args, mode=source.mode())
@@ -55,6 +59,8 @@ def inspect(ctx, args):
 
 def apply(ctx, args, before, after):
     """Write the content if it differs, and set the attributes."""
+    if is_folder(args):
+        return folders.apply(ctx, args, before, after)
     dest, extra = after["_dest"], {}
     if before.get("sha256") == after.get("sha256") and before["state"] == after["state"]:
         attributes.apply(dest, after)
@@ -80,11 +86,18 @@ predict = apply
 def result(ctx, args, after):
     """Ansible's return values."""
     dest = after["_dest"]
+    if is_folder(args):
+        return {"dest": args["dest"], "src": args["src"]}
     values = dict(attributes.report(dest), dest=dest)
     if values["state"] in ("file", "hard"):
         values["state"] = "file"
         values["checksum"] = hashes(dest, "sha1")[0]
     return values
+
+
+def is_folder(args):
+    """True when the controller has sent a whole folder."""
+    return "tree" in (args.get("_blob") or {})
 
 
 def destination(args):
