@@ -76,8 +76,8 @@ def wait_until(lab: Lab, board: str, script: str, seconds: float = 60.0) -> None
 def test_power_loss_at_random_moments(lab: Lab, board: str, tmp_path: Path) -> None:
     site = Site(lab, tmp_path, packages=True)
     site.run(board, 1)
-    seconds = duration(site, board, 2)
-    for version, moment in enumerate(moments("power loss", 3, seconds), 3):
+    seconds = min(duration(site, board, 2), duration(site, board, 3))
+    for version, moment in enumerate(moments("power loss", 3, seconds), 4):
         process = site.start(board, version)
         time.sleep(moment)
         lab.fault(board, "powerloss")
@@ -133,6 +133,20 @@ def test_the_link_is_down_for_two_seconds(lab: Lab, board: str, site: Site) -> N
     lab.fault(board, "up")
     site.end(process, OK)
     assert site.state(board) == site.expected(2)
+
+
+def test_short_breaks_at_random_moments(lab: Lab, board: str, site: Site) -> None:
+    """While files are sent, too. Whether the run bears it or gives the board up: the next one brings it home."""
+    seconds = duration(site, board, 2)
+    for version, moment in enumerate(moments("link", 2, seconds), 3):
+        process = site.start(board, version)
+        time.sleep(moment)
+        lab.fault(board, "down")
+        time.sleep(30 if ROUNDS and version % 2 else 2)
+        lab.fault(board, "up")
+        site.end(process, OK, UNREACHABLE, within=HERE_IN_TIME)
+        site.check_whole(board, version - 1, version)
+        site.converge(board, version)
 
 
 def test_the_link_stays_down_and_the_board_goes_on_alone(lab: Lab, board: str, site: Site) -> None:
