@@ -115,3 +115,22 @@ def test_predictions_live_as_long_as_the_agent(board: Driver, tmp_path: Path) ->
     board.batch([task("file", path=f"{tmp_path}/d", state="directory")], check=True)
     assert board.batch([task("copy", dest=f"{tmp_path}/d/f", content="x")], check=True)[0]["changed"]
     assert not board.batch([task("copy", dest=f"{tmp_path}/d/f", content="x")], check=True)[0]["changed"]
+
+
+def test_a_download_is_compared_with_what_is_there(board: Driver, tmp_path: Path) -> None:
+    source, dest = tmp_path / "source", tmp_path / "dest"
+    source.write_bytes(b"x" * 300_000 + b"end")
+    fetch = task("get_url", url=source.as_uri(), dest=str(dest), force=True)
+    verdicts = []
+    for content in (
+        b"x" * 300_000 + b"end",
+        b"x" * 300_000,
+        b"x" * 300_000 + b"end and more",
+        b"x" * 300_000 + b"END",
+        b"",
+    ):
+        dest.write_bytes(content)
+        verdicts.append(board.batch([fetch], check=True)[0]["changed"])
+        assert dest.read_bytes() == content
+        assert board.batch([fetch])[0]["changed"] == verdicts[-1]
+    assert verdicts == [False, True, True, True, True]

@@ -43,9 +43,11 @@ def act(ctx, args):
             return _finish(ctx, args, dest, dict(values, msg="file already exists"))
     elif exists and not args["force"] and not _is_directory_form(args):
         return _finish(ctx, args, dest, dict(values, msg="file already exists"))
+    since = int(files.need_status(dest).st_mtime) if exists and wanted is None and not args["force"] else None
     if ctx.check:
+        if exists and wanted is None and _is_the_same(args, dest, since, ctx.progress):
+            return _finish(ctx, args, dest, dict(values, msg="not modified"))
         return _predict(ctx, args, dest, dict(values, changed=True, msg="would be downloaded"))
-    since = os.path.getmtime(dest) if exists and wanted is None and not args["force"] else None
     values.update(_fetch(ctx, args, dest, since, (algorithm, wanted)))
     values["elapsed"] = int(time.monotonic() - started)
     return _finish(ctx, args, dest, values)
@@ -75,6 +77,33 @@ def _fetch(ctx, args, dest, since, checksum):
     except _Unchanged:
         return dict(values, msg="not modified")
     return dict(values, changed=True)
+
+
+def _is_the_same(args, dest, since, progress):
+    """True when the server has what is there already; it is read as far as it is the same, and kept nowhere."""
+    with files.open_file(dest) as present:
+        try:
+            download.fetch(args, _Comparison(present), since, progress)
+        except download.NotModified:
+            return True
+        except _Different:
+            return False
+        return not present.read(1)
+
+
+class _Different(Exception):
+    """Ends a download that is not what is there."""
+
+
+class _Comparison:
+    """A file to download into that compares with another one instead."""
+
+    def __init__(self, present):
+        self._present = present
+
+    def write(self, data):
+        if self._present.read(len(data)) != bytes(data):
+            raise _Different
 
 
 class _Unchanged(Exception):
