@@ -208,6 +208,21 @@ def test_a_running_batch_is_followed_to_its_end(dial: Callable[[], Connection], 
         assert second.status()["lease"] is None
 
 
+def test_an_idle_controller_is_heard(
+    dial: Callable[[], Connection], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tvmops.connection.alive.INTERVAL", 0.5)
+    with AgentSession(dial(), tag=ME) as session, AgentSession(dial()) as second:
+        session.run_batch(batch([task("true")]), no_blobs, lambda _event: None)
+        heard = [0.0]
+
+        def again() -> bool:
+            heard.append(second.status()["lease"]["heard"])
+            return heard[-1] < heard[-2]
+
+        until(again)  # silence would only get longer
+
+
 def test_stop_ends_a_batch_after_its_task(dial: Callable[[], Connection], tmp_path: Path) -> None:
     with AgentSession(dial(), tag=ME) as session:
         wait = f"touch {tmp_path}/begun; while [ ! -e {tmp_path}/go ]; do sleep 0.05; done; touch {tmp_path}/a"

@@ -6,11 +6,15 @@ import glob
 import hashlib
 import os
 import stat
+import time
 
 from . import overlay
 
 CHUNK = 1024 * 1024
+FRESH = 2.0  # seconds: a file's times are no finer than the system's ticks
+MOST_HASHED = 1000  # files
 NOTHING = (errno.ENOENT, errno.ENOTDIR)
+_hashed = {}  # path -> (its stamp, {name: digest})
 
 
 def kind(path):
@@ -76,13 +80,39 @@ def read(path):
 
 
 def hashes(path, *names):
-    """The hexadecimal digests of a file, read once, in the order of `names` (sha1, sha256, ...)."""
-    digests = [hashlib.new(name) for name in names]
+    """The hexadecimal digests of a file, read once, in the order of `names` (sha1, sha256, ...).
+
+    A file that was read before is not read again while the system says that it is the same.
+    """
+    stamp = _stamp(path) if overlay.active() is None else None
+    known, digests = _hashed.get(path, (None, {}))
+    if stamp is None or known != stamp or not all(name in digests for name in names):
+        digests = _read_hashes(path, names)
+        if stamp is not None and _stamp(path) == stamp:
+            if len(_hashed) >= MOST_HASHED:
+                _hashed.clear()
+            _hashed[path] = (stamp, digests)
+    return [digests[name] for name in names]
+
+
+def _read_hashes(path, names):
+    digests = {name: hashlib.new(name) for name in names}
     with open_file(path) as source:
         for chunk in iter(lambda: source.read(CHUNK), b""):
-            for digest in digests:
+            for digest in digests.values():
                 digest.update(chunk)
-    return [digest.hexdigest() for digest in digests]
+    return {name: digest.hexdigest() for name, digest in digests.items()}
+
+
+def _stamp(path):
+    """What changes with a file's content; None when a change could go unnoticed, because the last one is fresh."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    if abs(time.time() - found.st_ctime) < FRESH:
+        return None
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def may(path, right):

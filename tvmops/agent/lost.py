@@ -200,9 +200,10 @@ def tidy(runs, running, most):
     for name in os.listdir(runs):
         folder = os.path.join(runs, name)
         if name != running and not any(_is_written(path) for path in spools(folder)):
-            found.append((os.stat(folder).st_mtime, folder))
+            found.append(folder)
     size = 0
-    for number, (_, folder) in enumerate(sorted(found, reverse=True), 1):
+    # Their names begin with the time at which the controller began them; the board's clock may have been set since.
+    for number, folder in enumerate(sorted(found, reverse=True), 1):
         size += _size(folder)
         if number >= most or size > KEEP_BYTES:
             shutil.rmtree(folder, ignore_errors=True)
