@@ -11,6 +11,7 @@ import socket
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -306,16 +307,17 @@ def test_the_socket_is_private(sshd: Sshd) -> None:
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
 
 
-def as_nobody(path: Path) -> bytes:
-    """What the keeper says to a user without rights, in a process of its own."""
+def greeting_of(path: Path, user: int | None) -> bytes:
+    """What the keeper says to a process of that user (None: of this one's)."""
     read_end, write_end = os.pipe()
     child = os.fork()
     if child == 0:
         said = b"could not connect"
         try:
-            os.setgroups([])
-            os.setgid(65534)
-            os.setuid(65534)
+            if user is not None:
+                os.setgroups([])
+                os.setgid(user)
+                os.setuid(user)
             with socket.socket(socket.AF_UNIX) as one:
                 one.settimeout(30)
                 one.connect(str(path))
@@ -332,16 +334,34 @@ def as_nobody(path: Path) -> bytes:
     return said
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
-def test_another_user_is_not_served(sshd: Sshd) -> None:
+@pytest.fixture
+def open_folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A state folder that every user may enter."""
+    folder = Path(tempfile.mkdtemp(prefix="tvmops-warm-"))
+    folder.chmod(0o755)
+    monkeypatch.setenv("TVMOPS_STATE", str(folder / "state"))
+    yield
+    for pid in keeper_pids():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    shutil.rmtree(folder)
+
+
+def test_another_user_is_not_served(sshd: Sshd, open_folder: None, monkeypatch: pytest.MonkeyPatch) -> None:
     a_command(sshd.host())
     (path,) = keepers()
-    # Even where the modes would let him in.
+    path.parent.chmod(0o755)  # the modes would let him in
     path.chmod(0o666)
-    for folder in [path.parent, *path.parent.parents]:
-        folder.chmod(folder.stat().st_mode | 0o055)
-    assert as_nobody(path) == b""
+    assert b"pid" in greeting_of(path, None)
+    if os.geteuid() == 0:  # nobody else can become another user
+        assert greeting_of(path, 65534) == b""
     assert a_command(sshd.host()) is True
+    # And this side does not trust a keeper of somebody else.
+    one, other = socket.socketpair()
+    with monkeypatch.context() as patch, one as end, other:
+        assert wire.is_ours(end)
+        patch.setattr(os, "geteuid", lambda: 12345)
+        assert not wire.is_ours(end)
 
 
 def test_a_folder_of_somebody_else_is_not_used(tmp_path: Path, sshd: Sshd) -> None:
