@@ -136,6 +136,10 @@ class Repository:
         """The hash of the commit that is checked out, None without one."""
         return self.ask("rev-parse", "--verify", "--quiet", "HEAD^{commit}")
 
+    def branch(self):
+        """The branch that is checked out, None when it is a commit of no branch."""
+        return self.ask("symbolic-ref", "--quiet", "--short", "HEAD")
+
     def commit(self, name):
         """The hash of the commit with this name, None when the board does not have it."""
         return self.ask("rev-parse", "--verify", "--quiet", name + "^{commit}")
@@ -174,8 +178,10 @@ class Repository:
 
     def resolve(self, remote):
         """The Target of the task's version. Raises ModuleError when there is no such thing."""
-        version = self.args["version"]
-        target = remote.target(version)
+        version, present = self.args["version"], self.present()
+        # As Ansible: HEAD is the branch that is checked out already, if the remote has it.
+        on = self.branch() if version == "HEAD" and present else None
+        target = (on and remote.target(on)) or remote.target(version)
         if target is not None:
             return target
         if not remote.refs:
@@ -183,7 +189,7 @@ class Repository:
         prefix = self.args["remote"] + "/"
         if version.startswith(prefix) and remote.target(version[len(prefix) :]):
             return remote.target(version[len(prefix) :])._replace(branch=None)
-        known = self.commit(version) if self.present() else None
+        known = self.commit(version) if present else None
         if known is None and not PART_OF_HASH.match(version) and not self.args["refspec"]:
             msg = "%s has no branch or tag %r, and no commit is called that"
             raise ModuleError(msg % (hide_credentials(self.url), version))

@@ -25,6 +25,13 @@ def bring(repository, target, remote):
     _fetch(repository, [], wide, must=True)
 
 
+def name_default(repository, remote):
+    """What git calls origin/HEAD: the remote's main branch, when it was fetched."""
+    head = "refs/remotes/%s/" % repository.args["remote"]
+    if remote.default is not None and repository.commit(head + remote.default) is not None:
+        repository.run("symbolic-ref", head + "HEAD", head + remote.default)
+
+
 def local_ref(repository, target):
     """The name under which the board has what the target stands for."""
     prefix = "refs/heads/"
@@ -55,9 +62,7 @@ def check_out(repository, target):
 def settle(repository, target, remote):
     """What Ansible's module does without calling it a change: all branches and tags, and being on the right branch."""
     bring(repository, target, remote)
-    if repository.args["bare"] or target.branch is None:
-        return
-    if repository.ask("symbolic-ref", "--quiet", "--short", "HEAD") != target.branch:
+    if not repository.args["bare"] and repository.branch() != target.branch:
         check_out(repository, target)
 
 

@@ -162,6 +162,22 @@ def test_updates(clone: Clone, upstream: Upstream) -> None:
     assert clone.git("status", "-sb").splitlines() == ["## main...origin/main"]
 
 
+def test_head_is_the_branch_that_is_checked_out(clone: Clone, upstream: Upstream) -> None:
+    clone.converge(version="dev")
+    upstream.git("checkout", "-q", "dev")
+    new = upstream.commit("on dev")
+    upstream.git("checkout", "-q", "main")
+    assert clone.converge()["after"] == new
+    upstream.git("branch", "-qD", "dev")
+    assert clone.converge()["after"] == upstream.hash("main")
+    clone.converge(version="v1")
+    assert clone.converge()["after"] == upstream.hash("main")
+    upstream.git("tag", "same")
+    assert not clone.run(version="same")["changed"]
+    assert clone.git("branch", "--show-current") == ""
+    assert "origin/HEAD -> origin/main" in clone.git("branch", "-r")
+
+
 def test_other_branches_and_tags_come_along_without_a_change(clone: Clone, upstream: Upstream) -> None:
     clone.converge()
     upstream.git("tag", "v3")
@@ -228,7 +244,7 @@ def test_another_url(clone: Clone, upstream: Upstream, tmp_path: Path) -> None:
 def test_shallow_clones(clone: Clone, upstream: Upstream, tmp_path: Path) -> None:
     clone.converge(depth=1)
     assert clone.git("rev-list", "--count", "HEAD") == "1"
-    assert clone.git("branch", "-r").split() == ["origin/main"]
+    assert clone.git("branch", "-r").split() == ["origin/HEAD", "->", "origin/main", "origin/main"]
     for version in ("dev", "v1", "v2"):
         assert clone.converge(depth=1, version=version)["after"] == upstream.hash(version)
     upstream.commit("five")

@@ -164,6 +164,8 @@ def _change(repository, before, after):
         repository.run("reset", "-q", "--hard", deadline=CHANGE_DEADLINE)
         values["msg"] = "local changes in %s were discarded" % args["dest"]
     gitwork.bring(repository, target, after["_remote"])
+    if after["_absent"] and not args["bare"]:
+        gitwork.name_default(repository, after["_remote"])
     gitwork.check_out(repository, target)
     if args["recursive"] and not args["bare"] and gitwork.update_submodules(repository):
         values["submodules_changed"] = True

@@ -87,6 +87,8 @@ def act(ctx, args):
         good = values["status"] in args["status_code"]
         try:
             content = _take(ctx, args, response, values, good)
+        except ModuleError as error:
+            raise _failure(error.msg, dict(values, **error.values))
         except (OSError, HTTPException, socket.timeout) as error:
             raise _failure("the answer of %s broke off: %s" % (values["url"], error), values)
     values["elapsed"] = int(time.monotonic() - started)
@@ -182,7 +184,7 @@ def _take(ctx, args, response, values, good):
     for piece in _pieces(response, zipped):
         content += piece
         if len(content) > LIMIT:
-            raise _failure("the answer is longer than %d bytes: have it written to dest" % LIMIT, values)
+            raise ModuleError("the answer is longer than %d bytes: have it written to dest" % LIMIT)
     return bytes(content)
 
 
