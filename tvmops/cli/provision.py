@@ -47,6 +47,12 @@ HELP = {
     "steal": "take boards from a run whose lease is over",
     "json_": "one JSON event per line",
     "list-hosts": "only say which hosts it would run on",
+    "list-tasks": "only say which tasks it has",
+    "list-tags": "only say which tags its tasks have",
+    "syntax-check": "only look for mistakes in how it is written",
+    "explain": "only say what would travel together, and why not more",
+    "start-at-task": "begin with the task of this name (or pattern)",
+    "force-handlers": "run notified handlers on hosts that fail, too",
     "quiet": "show failures and the recap only",
     "warm": WARM_HELP,
 }
@@ -82,6 +88,9 @@ def _options(given: dict[str, Any]) -> RunOptions:
         extra_vars=parse_extra_vars(given["extra_vars"] or []),
         forks=given["forks"],
         become_password=password,
+        force_handlers=given["force_handlers"],
+        start_at=given["start_at_task"] or None,
+        explain=given["explain"],
     )
 
 
@@ -129,9 +138,9 @@ def _words(text: str) -> frozenset[str]:
 
 
 def run(path: Path, given: dict[str, Any], prepare: HostVariables | None = None) -> Recap | None:
-    """Load, plan and run a playbook; None after --list-hosts. `prepare` adds variables to hosts before planning.
+    """Load, plan and run a playbook; None when it was only looked at (--list-hosts and so on).
 
-    Raises ConfigError; ends with Exit when a host failed.
+    `prepare` adds variables to hosts before planning. Raises ConfigError; ends with Exit when a host failed.
     """
     use_warm(given["warm"])
     from tvmops.fleet.run import PlaybookRun
@@ -140,12 +149,25 @@ def run(path: Path, given: dict[str, Any], prepare: HostVariables | None = None)
     plays = load_playbooks([path])
     inventory = load(given["inventory"], playbook_dir=path.absolute().parent)
     options = _options(given)
+    if given["syntax_check"]:
+        print(f"{path}: nothing is wrong with how it is written")
+        return None
+    if given["list_tasks"] or given["list_tags"]:
+        from tvmops.cli.listing import listing
+
+        print("\n".join(listing(path, plays, options, tasks=given["list_tasks"], tags=given["list_tags"])))
+        return None
     hosts = _hosts(path, plays, inventory, options)
     if given["list_hosts"]:
         print("\n".join(host.name for host in hosts))
         return None
     extra = prepare(inventory, hosts, options) if prepare else {}
     prepared = PlaybookRun(plays, inventory, options, extra, what=path.name)
+    if given["explain"]:
+        from tvmops.playbook.explain import explanation
+
+        print("\n".join(explanation(prepared.plans.values())))
+        return None
     prepared.manners = _manners(given)
     return show(prepared, given)
 
@@ -194,6 +216,12 @@ def provision(  # noqa: PLR0917
     steal: bool = False,
     json_: bool = False,
     list_hosts: bool = False,
+    list_tasks: bool = False,
+    list_tags: bool = False,
+    syntax_check: bool = False,
+    explain: bool = False,
+    start_at_task: str = "",
+    force_handlers: bool = False,
     quiet: bool = False,
     warm: bool | str = False,
     restore: bool = False,
@@ -234,6 +262,12 @@ def playbook(  # noqa: PLR0917
     steal: bool = False,
     json_: bool = False,
     list_hosts: bool = False,
+    list_tasks: bool = False,
+    list_tags: bool = False,
+    syntax_check: bool = False,
+    explain: bool = False,
+    start_at_task: str = "",
+    force_handlers: bool = False,
     quiet: bool = False,
     warm: bool | str = False,
 ) -> None:

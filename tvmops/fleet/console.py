@@ -25,7 +25,8 @@ def label_text(event: RunEvent) -> str:
 def failure_lines(event: RunEvent) -> list[str]:
     """A failed task for a person: host, task, place, message, the end of stderr."""
     result = event.result or {}
-    lines = [f"{event.host}: FAILED: {event.task}{label_text(event)}"]
+    word = "RESCUED" if event.status == "rescued" else "FAILED"
+    lines = [f"{event.host}: {word}: {event.task}{label_text(event)}"]
     lines.append(f"  at {event.position}")
     lines.extend(f"  {line}" for line in message_of(result).splitlines())
     if result.get("hint"):
@@ -72,6 +73,8 @@ def ending_lines(recap: HostRecap) -> list[str]:
         kind = "UNREACHABLE" if recap.unreachable else "FAILED"
         lines = [f"{recap.host}: {kind}: {recap.error}"]
         return [*lines, f"  {recap.hint}"] if recap.hint else lines
+    if recap.stopped and not recap.failed:
+        return [f"{recap.host}: STOPPED: {recap.stopped}"]
     return [f"{recap.host}: FAILED: {recap.error}"] if recap.error.startswith("internal error") else []
 
 
@@ -91,6 +94,7 @@ class Colours:
 
     CODES: Mapping[str, str] = {
         "ok": "32", "changed": "33", "failed": "31", "unreachable": "31", "skipped": "36", "ignored": "35",
+        "rescued": "35", "stopped": "31",
         "interrupted": "31", "+": "32", "-": "31", "@": "36",
     }  # fmt: skip
 
@@ -147,9 +151,9 @@ class PlainView:
             if text:
                 self._out.write(self._colours.diff(text))
                 self._out.flush()
-        if event.status == "failed" and not looped:
+        if event.status in ("failed", "rescued") and not looped and not (self._quiet and event.status == "rescued"):
             for line in failure_lines(event):
-                self._line(self._colours.paint(line, "failed"))
+                self._line(self._colours.paint(line, event.status))
 
     def _line(self, text: str) -> None:
         self._out.write(text + "\n")

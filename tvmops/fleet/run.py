@@ -10,7 +10,7 @@ from tvmops.errors import ConfigError, ConfigErrors
 from tvmops.fleet.fleet import Fleet, Listener, SessionsFactory
 from tvmops.fleet.lost import Manners
 from tvmops.fleet.recap import Recap
-from tvmops.fleet.stages import assign, hosts_of_play, stages
+from tvmops.fleet.stages import assign, first_task, hosts_of_play, stages
 from tvmops.inventory.model import Host, Inventory
 from tvmops.playbook.load import load_playbooks
 from tvmops.playbook.model import Play
@@ -45,6 +45,8 @@ class PlaybookRun:
         self.manners = Manners()  # what to do about boards that another run holds
         self.shared = Shared(inventory, options, host_extra_vars)
         self.stages = stages(plays, inventory, options)
+        if options.start_at is not None:
+            self.shared.first_task = first_task(plays, options)
         self.hosts = {host.name: host for host in hosts_of_plays(plays, inventory, options)}
         self.plans: dict[str, HostPlan] = self.plan(0)
         problems: dict[str, ConfigError] = {}

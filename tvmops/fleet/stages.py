@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -12,10 +13,12 @@ from tvmops.playbook.conduct import flag
 from tvmops.playbook.faults import TemplateFault
 from tvmops.playbook.including import foreseen
 from tvmops.playbook.model import Play, Task
-from tvmops.playbook.plan import Entry, PlayPlan, taken
+from tvmops.playbook.plan import Entry, PlayPlan, taken, title_of
 from tvmops.playbook.state import RunOptions, Shared
+from tvmops.playbook.tags import selected
 from tvmops.playbook.values import Value, final
 from tvmops.playbook.variables import Scope, Written
+from tvmops.source import did_you_mean
 
 CHANGING = frozenset(("add_host", "group_by"))
 DEPTH = 20  # includes within includes that are looked into
@@ -115,6 +118,24 @@ def assign(stage: Stage, shared: Shared, *, later: bool) -> dict[str, list[PlayP
             for host in batch:
                 found.setdefault(host, []).append(PlayPlan(play, hosts, number, index, batch))
     return found
+
+
+def first_task(plays: Sequence[Play], options: RunOptions) -> tuple[int, int]:
+    """(number of the play, number of the task in it) that --start-at-task names. Raises ConfigError."""
+    wanted = str(options.start_at)
+    titles: list[str] = []
+    for number, play in enumerate(plays):
+        for order, task in enumerate(play.tasks, 1):
+            if task.module == "meta" or not selected(task.tags, options.tags, options.skip_tags):
+                continue
+            own = title_of(task)
+            for title in (own, task.full_title(own)):
+                if title == wanted or fnmatch.fnmatch(title, wanted):
+                    return number, order
+            titles.append(own)
+    hint = did_you_mean(wanted, titles)
+    hint = hint if hint.startswith("did") else "tasks that include_tasks and include_role bring in cannot be named"
+    raise ConfigError(f"--start-at-task '{wanted}': no task has this name", hint)
 
 
 def _scope(play: Play, shared: Shared) -> Scope:

@@ -14,8 +14,8 @@ class RunEvent:
 
     kind: "play" (a play begins), "start" (a task), "progress" (last line of a long command), "item" (one loop item is
     done), "task" (a task is done), "host" (the host has finished). `status` of item and task: ok, changed, failed,
-    rescued (failed in a block with rescue), ignored, skipped, unreachable. `seconds` counts from the start of the host's
-    run; `done` of `total` tasks.
+    rescued (failed in a block with rescue), ignored, skipped, unreachable. `seconds` counts from the host's start;
+    `done` of `total` tasks.
     """
 
     kind: str

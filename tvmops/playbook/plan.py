@@ -18,6 +18,7 @@ from tvmops.playbook.values import Constant
 from tvmops.playbook.variables import Layer
 
 if TYPE_CHECKING:
+    from tvmops.playbook.explain import Batches
     from tvmops.playbook.load import Loader
 
 # Blocks of a file that is included twice are not the same blocks. Loaders count upwards from 1.
@@ -75,6 +76,7 @@ class HostPlan:
     plays: list[PlayPlan] = field(default_factory=list)
     problems: list[ConfigError] = field(default_factory=list)
     needs_root: bool = False
+    foreseen: list[Batches] = field(default_factory=list)  # with --explain
 
     @property
     def total(self) -> int:

@@ -7,6 +7,7 @@ is not worked out again when it runs: a value counts as known only where nothing
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from tvmops.errors import ConfigError, ConfigErrors
 from tvmops.playbook import local
@@ -22,6 +23,9 @@ from tvmops.playbook.state import HostState, PlayScope
 from tvmops.playbook.tags import selected
 from tvmops.playbook.values import Constant, all_hold
 from tvmops.playbook.variables import AWAITED, FACT_MODULES
+
+if TYPE_CHECKING:
+    from tvmops.playbook.explain import Foreseen
 
 INCLUDE_DEPTH = 100
 FAILED_NAMES = ["ansible_failed_task", "ansible_failed_result"]
@@ -41,6 +45,12 @@ def setup_task(play: Play) -> Task:
     )  # fmt: skip
 
 
+def _foreseen() -> Foreseen:
+    from tvmops.playbook.explain import Foreseen
+
+    return Foreseen()
+
+
 class Planner:
     """Plans one host's plays with a copy of its state."""
 
@@ -48,6 +58,7 @@ class Planner:
         self.state = state.shadow()
         self.options = state.shared.options
         self.plan = HostPlan(state.host.name)
+        self._foreseen = _foreseen() if self.options.explain else None
         # After something that cannot be foreseen, an unknown name may be one that it will set.
         self.blind = False
         # Nothing is worked out any more: what comes next may never run.
@@ -62,17 +73,27 @@ class Planner:
     def play(self, planned: PlayPlan) -> None:
         """Add a play with its entries still to be made."""
         play = planned.play
+        first = self.state.shared.first_task
+        if first is not None and planned.number < first[0]:
+            return
         self.plan.plays.append(planned)
         scopes = PlayScope(self.state, play, planned.hosts, planned.batch)
         if len(planned.hosts) > 1:
             scopes.hosts_left(AWAITED, AWAITED)
         self._tentative = {}
         self._roles_used = {}
+        if self._foreseen:
+            self._foreseen.begin(planned)
         if play.gather_facts:
             self._task(planned, scopes, Entry(setup_task(play), play.loader, trail=(0,)), 0)
         for order, task in enumerate(play.tasks, 1):
+            if first is not None and (planned.number, order) < first:
+                continue
             self._task(planned, scopes, Entry(task, play.loader, trail=(order,), path=task.path), 0)
         self._leave_parts(())
+        if self._foreseen:
+            self._foreseen.end()
+            self.plan.foreseen = self._foreseen.plays
         if any(task.become is not None for task in play.handlers):
             self.plan.needs_root = self.plan.needs_root or self._wants_root(play.handlers, scopes)
 
@@ -100,16 +121,25 @@ class Planner:
         reason = self._uncertain(planned, scopes, entry)
         if reason:
             entry.waits_for = reason
+            if self._foreseen and task.module != "meta" and not any(one.kind == "rescue" for one in entry.path):
+                self._foreseen.waits(entry, None, reason)
             self._forget(entry)
             self._note_root(task, scopes)
             return
         if task.module == "meta":
             self._meta(scopes, entry)
             return
+        self._work_out(planned, scopes, entry, depth)
+
+    def _work_out(self, planned: PlayPlan, scopes: PlayScope, entry: Entry, depth: int) -> None:
+        """Prepare a task that may be prepared ahead, and learn from it what later ones need."""
+        task, context = entry.task, TaskContext(scopes, entry.params, self._files_settled)
         try:
-            prepared = prepare_task(TaskContext(scopes, entry.params, self._files_settled), task)
+            prepared = prepare_task(context, task)
         except Pending as pending:
             entry.waits_for = pending.name
+            if self._foreseen:
+                self._foreseen.waits(entry, context, pending.name)
             self._forget(entry)
             self._note_root(task, scopes)
             return
@@ -118,6 +148,8 @@ class Planner:
             return
         if prepared.target is None and prepared.conduct.become_user is not None:
             self.plan.needs_root = True
+        if self._foreseen:
+            self._foreseen.ready(entry, prepared, context)
         if self.blind:
             # What could be worked out may come out differently once everything before it has been done.
             entry.waits_for = "its turn: variables may be set before that"
@@ -172,6 +204,8 @@ class Planner:
         """After what ends a play or a role, the rest may or may not run."""
         task = entry.task
         action = str(task.args.loose({}).get("_raw_params")) if task.args.constant else ""
+        if action == "flush_handlers" and self._foreseen:
+            self._foreseen.flushes_handlers(entry)
         if action == "clear_facts":
             self.state.facts.awaited = True
         if action == "refresh_inventory":

@@ -55,6 +55,7 @@ class RunOptions:
     steal: bool = False
     force_handlers: bool = False
     start_at: str | None = None
+    explain: bool = False
 
 
 class Shared:
@@ -77,6 +78,8 @@ class Shared:
         self.changing = threading.Lock()  # held while the inventory changes
         self.together = Together(self.progress)
         self.groups = {name: list(group.hosts) for name, group in inventory.groups.items()}
+        # With --start-at-task: the number of the play, and of the task in it, to begin with.
+        self.first_task: tuple[int, int] | None = None
         self.vars_files: dict[tuple[Path, str], Written] = {}
 
     def inventory_changed(self) -> None:
