@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from tvmops.playbook.handler_names import by_precedence, names_of
 from tvmops.playbook.model import Task
+from tvmops.playbook.progress import Place
 from tvmops.source import did_you_mean
 
 
@@ -17,6 +18,7 @@ class Handlers:
         self._title = title
         self._names: list[str] = []
         self._notified: set[int] = set()
+        self._turns: dict[int, Place] = {}
 
     def extend(self, tasks: Iterable[Task]) -> None:
         """Handlers that an included role brings; those that are known already are left out."""
@@ -27,15 +29,18 @@ class Handlers:
         """True when something is notified."""
         return bool(self._names or self._notified)
 
-    def notify(self, names: Sequence[str], *, running: bool) -> str:
-        """Remember names for the next flush, or at once while handlers are `running`; a complaint for unknown ones."""
+    def notify(self, names: Sequence[str], *, running: bool, place: Place = ()) -> str:
+        """Remember names for the next flush, or at once while handlers are `running`; a complaint for unknown ones.
+
+        `place`: where the notifying task stands. Handlers that had their turn after it are as if notified before that.
+        """
         for name in names:
             found = self.matching(name)
             if not found:
                 known = [self._title(task) for task in self.tasks]
                 return f"there is no handler '{name}' in this play; {did_you_mean(name, known)}".rstrip("; ")
             if running:
-                self._notified.update(task.id for task in found)
+                self._notified.update(task.id for task in found if self._turns.get(task.id, ()) <= place)
             elif name not in self._names:
                 self._names.append(name)
         return ""
@@ -50,9 +55,10 @@ class Handlers:
         """Whether a handler is to run."""
         return task.id in self._notified
 
-    def done(self, task: Task) -> None:
-        """It runs now."""
+    def done(self, task: Task, place: Place) -> None:
+        """It runs now, in this place."""
         self._notified.discard(task.id)
+        self._turns[task.id] = place
 
     def back(self, task: Task) -> None:
         """It has not run after all."""

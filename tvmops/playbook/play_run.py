@@ -163,7 +163,7 @@ class PlayRun:
             self.queue.flush("what handlers notify")
             if not self.handlers.notified(entry.task):
                 return False
-        self.handlers.done(entry.task)
+        self.handlers.done(entry.task, entry.trail)
         self.report.total += 1
         return True
 
@@ -282,7 +282,8 @@ class PlayRun:
 
     def changed(self, queued: Queued) -> str:
         """As Watcher."""
-        return self.handlers.notify(queued.prepared.notify, running=queued.entry.handler)
+        entry = queued.entry
+        return self.handlers.notify(queued.prepared.notify, running=entry.handler, place=entry.trail)
 
     def _title(self, task: Task) -> str:
         if task.title.constant:

@@ -236,3 +236,20 @@ def test_but_only_where_it_would_be_sent(run_playbook: RunPlaybook, keywords: st
         inventory=FAR_AWAY,
     )
     assert [status for _, status in ran.statuses()] in (["skipped", "ok"], ["ignored", "ok"])
+
+
+def test_a_handler_that_another_notifies_before_its_turn_runs_once(run_playbook: RunPlaybook, tmp_path: Path) -> None:
+    note = "shell: echo {} >> {{{{ root }}}}/handlers"
+    run_playbook(
+        HEAD
+        + "  tasks:\n    - {command: 'true', notify: [zero, one, two]}\n    - meta: flush_handlers\n"
+        + "    - shell: echo after >> {{ root }}/handlers\n"
+        + "  handlers:\n    - name: zero\n      "
+        + note.format("zero")
+        + "\n    - name: one\n      notify: [two, zero]\n      "
+        + note.format("one")
+        + "\n    - name: two\n      "
+        + note.format("two")
+        + "\n"
+    )
+    assert (tmp_path / "handlers").read_text().split() == ["zero", "one", "two", "after", "zero"]
