@@ -72,46 +72,13 @@ class Site:
         self._make(version)
         values = {**self.variables, "version": version, "mode": self.mode(version)}
         words = [word for name, value in values.items() for word in ("-e", f'{{"{name}": {_json(value)}}}')]
-        playbook, inventory = str(self.folder / "site.yml"), f"lab:{self.lab.id}"
-        return subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "tvmops",
-                "playbook",
-                playbook,
-                "-i",
-                inventory,
-                "--host",
-                board,
-                *words,
-                *arguments,
-            ],
-            env={**os.environ, "TVMOPS_STATE": str(self.folder / "state"), "NO_COLOR": "1"},
-            cwd=project_root(),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
+        return begin(
+            self.lab, self.folder, "playbook", str(self.folder / "site.yml"), "--host", board, *words, *arguments
         )
-
-    def end(self, process: subprocess.Popen[str], *codes: int, within: float = 120.0) -> str:
-        """What a run said, which must end within so many seconds, with one of the exit codes and no traceback."""
-        with process:
-            try:
-                output, _ = process.communicate(timeout=within)
-            except subprocess.TimeoutExpired as error:
-                process.kill()
-                said = process.communicate()[0]
-                raise AssertionError(f"no end within {within:g} s; it said:\n{said}") from error
-        assert process.returncode in codes, f"exit code {process.returncode}, not one of {codes}:\n{output}"
-        assert "Traceback" not in output, output
-        return output
 
     def run(self, board: str, version: int, *codes: int, within: float = 120.0) -> str:
         """Bring a board to a version."""
-        return self.end(self.start(board, version, "--wait", "120"), *(codes or (OK,)), within=within)
+        return finish(self.start(board, version, "--wait", "120"), *(codes or (OK,)), within=within)
 
     def converge(self, board: str, version: int) -> None:
         """After a fault: one run brings the board to the version, the next changes nothing, nothing else is left."""
@@ -185,6 +152,34 @@ class Site:
     @staticmethod
     def _tree(version: int) -> dict[str, bytes]:
         return {f"tree/{number}": f"{number} {version}\n".encode() * 5000 for number in range(TREE)}
+
+
+def begin(lab: Lab, folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    """Start a tvmops command with the lab as inventory and its state in the folder."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "tvmops", *arguments, "-i", f"lab:{lab.id}"],
+        env={**os.environ, "TVMOPS_STATE": str(folder / "state"), "NO_COLOR": "1"},
+        cwd=project_root(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def finish(process: subprocess.Popen[str], *codes: int, within: float = 120.0) -> str:
+    """What a command said, which must end within so many seconds, with one of the exit codes and no traceback."""
+    with process:
+        try:
+            output, _ = process.communicate(timeout=within)
+        except subprocess.TimeoutExpired as error:
+            process.kill()
+            said = process.communicate()[0]
+            raise AssertionError(f"no end within {within:g} s; it said:\n{said}") from error
+    assert process.returncode in codes, f"exit code {process.returncode}, not one of {codes}:\n{output}"
+    assert "Traceback" not in output, output
+    return output
 
 
 def changed(output: str) -> dict[str, int]:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from lab_helpers import shell
-from site_runs import FAILED, OK, ROUNDS, SEED, UNREACHABLE, Site, changed
+from site_runs import FAILED, OK, ROUNDS, SEED, UNREACHABLE, Site, begin, changed, finish
 
 from tvmops.lab import Lab
 
@@ -82,13 +82,37 @@ def test_power_loss_at_random_moments(lab: Lab, board: str, tmp_path: Path) -> N
         time.sleep(moment)
         lab.fault(board, "powerloss")
         lab.fault(board, "poweron")
-        said = site.end(process, OK, UNREACHABLE, within=HERE_IN_TIME)
+        said = finish(process, OK, UNREACHABLE, within=HERE_IN_TIME)
         print(f"version {version}: power lost after {moment:.2f} of {seconds:.2f} s: {said.splitlines()[-1:]}")
         site.check_whole(board, version - 1, version)
         site.converge(board, version)
         assert shell(lab, board, "dpkg --audit") == ""
         assert shell(lab, board, "command -v hello || echo none") == ("/usr/bin/hello" if version % 2 == 0 else "none")
         assert shell(lab, board, "getent passwd site | cut -d: -f5") == f"version {version}"
+
+
+def test_power_loss_while_provisioning(lab: Lab, tmp_path: Path) -> None:
+    """The real thing, from a bare board on: packages, a release of TVM, a service, and proof that it answers."""
+    lab.up(["g3"], disk="3G")
+    arguments = ("provision", "--host", "g3", "--wait", "120")
+    for number, moment in enumerate(moments("provisioning", 1, 60.0), 1):
+        lab.fault("g3", "clear")
+        shell(lab, "g3", "sync -f /")
+        process = begin(lab, tmp_path, *arguments)
+        time.sleep(moment)
+        lab.fault("g3", "powerloss")
+        lab.fault("g3", "poweron")
+        said = finish(process, OK, UNREACHABLE, FAILED, within=400)
+        # A board that was back when the play began, but had been gone when it was asked for its facts, fails by name.
+        assert process.returncode != FAILED or "for lack of facts" in said, said
+        print(f"power lost after {moment:.2f} s")
+        said = finish(begin(lab, tmp_path, *arguments), OK, within=400)
+        again = finish(begin(lab, tmp_path, *arguments), OK, within=400)
+        assert changed(again) == {"g3": 0}, f"round {number}: {said}\n{again}"
+        assert shell(lab, "g3", "dpkg --audit") == ""
+        # The next round begins without the release, without packages and without Python.
+        shell(lab, "g3", "systemctl stop tvm-rpc-server; rm -rf /opt/tvmops ~tvm/.cache")
+        shell(lab, "g3", "apt-get -qq purge -y --autoremove python3 python3.11 ca-certificates >/dev/null", timeout=300)
 
 
 def test_the_controller_killed_at_random_moments(lab: Lab, board: str, site: Site) -> None:
@@ -108,7 +132,7 @@ def test_ctrl_c_at_random_moments(lab: Lab, board: str, site: Site) -> None:
         process = site.start(board, version)
         time.sleep(max(moment, 1.0))  # a Python that starts has no way to end politely
         process.send_signal(signal.SIGINT)
-        site.end(process, OK, 130, within=30)
+        finish(process, OK, 130, within=30)
         site.check_whole(board, version - 1, version)
         site.converge(board, version)
 
@@ -120,7 +144,7 @@ def test_the_controller_stands_still_for_a_while(lab: Lab, board: str, site: Sit
     os.kill(process.pid, signal.SIGSTOP)
     time.sleep(60 if ROUNDS else 8)
     os.kill(process.pid, signal.SIGCONT)
-    site.end(process, OK)
+    finish(process, OK)
     assert site.state(board) == site.expected(2)
 
 
@@ -131,7 +155,7 @@ def test_the_link_is_down_for_two_seconds(lab: Lab, board: str, site: Site) -> N
     lab.fault(board, "down")
     time.sleep(2)
     lab.fault(board, "up")
-    site.end(process, OK)
+    finish(process, OK)
     assert site.state(board) == site.expected(2)
 
 
@@ -144,7 +168,7 @@ def test_short_breaks_at_random_moments(lab: Lab, board: str, site: Site) -> Non
         lab.fault(board, "down")
         time.sleep(30 if ROUNDS and version % 2 else 2)
         lab.fault(board, "up")
-        site.end(process, OK, UNREACHABLE, within=HERE_IN_TIME)
+        finish(process, OK, UNREACHABLE, within=HERE_IN_TIME)
         site.check_whole(board, version - 1, version)
         site.converge(board, version)
 
@@ -154,7 +178,7 @@ def test_the_link_stays_down_and_the_board_goes_on_alone(lab: Lab, board: str, s
     process = site.start(board, 2)
     wait_until(lab, board, "pgrep -f '^sleep 6'")
     lab.fault(board, "down")
-    assert f"{board}" in site.end(process, UNREACHABLE, within=HERE_IN_TIME)
+    assert f"{board}" in finish(process, UNREACHABLE, within=HERE_IN_TIME)
     lab.fault(board, "up")
     # The batch had been accepted: what came after the sleep is done without us.
     wait_until(lab, board, "grep -qx 'version 2' /opt/site/done")
@@ -167,7 +191,7 @@ def test_sshd_is_killed(lab: Lab, board: str, site: Site) -> None:
     process = site.start(board, 2)
     wait_until(lab, board, "pgrep -f '^sleep 3'")
     lab.fault(board, "killsshd")
-    site.end(process, OK, UNREACHABLE, within=HERE_IN_TIME)
+    finish(process, OK, UNREACHABLE, within=HERE_IN_TIME)
     wait_until(lab, board, "grep -qx 'version 2' /opt/site/done")
     site.converge(board, 2)
 
@@ -178,7 +202,7 @@ def test_the_agent_is_killed(lab: Lab, board: str, site: Site) -> None:
     wait_until(lab, board, "pgrep -f '^sleep 20'")
     shell(lab, board, KILL_AGENT)
     began = time.monotonic()
-    site.end(process, FAILED, UNREACHABLE, within=30)
+    finish(process, FAILED, UNREACHABLE, within=30)
     assert time.monotonic() - began < 20, "the run waited for a dead agent"
     site.check_whole(board, 1, 2)
     site.variables["nap"] = 0
@@ -191,7 +215,7 @@ def test_a_frozen_board_holds_up_nobody(lab: Lab, board: str, site: Site) -> Non
     process = site.start(f"{board},g2", 2)
     wait_until(lab, board, "pgrep -f '^sleep 3'")
     lab.fault(board, "hang")
-    said = site.end(process, UNREACHABLE, within=HERE_IN_TIME)
+    said = finish(process, UNREACHABLE, within=HERE_IN_TIME)
     assert "g2" in changed(said), said
     assert site.state("g2") == site.expected(2)
     lab.fault(board, "unhang")
@@ -212,7 +236,7 @@ def test_the_disk_becomes_read_only(lab: Lab, board: str, site: Site) -> None:
     process = site.start(board, 2)
     wait_until(lab, board, "pgrep -f '^sleep 4'")
     lab.fault(board, "readonly")
-    said = site.end(process, FAILED, UNREACHABLE, within=HERE_IN_TIME)
+    said = finish(process, FAILED, UNREACHABLE, within=HERE_IN_TIME)
     assert "read-only" in said, said
     lab.fault(board, "clear")
     site.check_whole(board, 1, 2)
