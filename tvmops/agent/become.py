@@ -166,6 +166,8 @@ class _Child:
         status = 1
         try:
             signal.signal(signal.SIGTERM, _end_child)
+            for number in (signal.SIGHUP, signal.SIGINT):
+                signal.signal(number, _leave_to_agent)
             _children.clear()
             try:
                 _drop_to(account)
@@ -225,6 +227,10 @@ def _drop_to(account):
         os.chdir(account.pw_dir)
     except OSError:
         os.chdir("/")
+
+
+def _leave_to_agent(number, frame):
+    """The task ends in order. (A handler, and not SIG_IGN, which the task's programs would inherit.)"""
 
 
 def _end_child(number, frame):

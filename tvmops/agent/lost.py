@@ -30,7 +30,8 @@ def answer(message, wire, services):
         forget(services.run_folder(message.get("run")))
         wire.emit("forgotten", run=message.get("run"))
     else:
-        state = follow(services.run_folder(message.get("run")), message.get("run"), wire)
+        run = message.get("run")
+        state = follow(services.run_folder(run), run, wire, lambda: _holds(services.lease, run))
         wire.emit("follow_end", run=message.get("run"), state=state)
 
 
@@ -153,8 +154,16 @@ def _is_locked(source):
     return False
 
 
-def follow(folder, run, wire):
-    """Send a run's events, those to come included -> "finished", or "unknown" when there is no such run."""
+def _holds(lease, run):
+    holder = lease.look()
+    return holder is not None and holder["run"] == run
+
+
+def follow(folder, run, wire, goes_on):
+    """Send a run's events, those to come included -> "finished", or "unknown" when there is no such run.
+
+    `goes_on` tells whether the run still holds the board: an agent may idle on after a silent controller has lost it.
+    """
     state = "unknown"
     for path in spools(folder):
         try:
@@ -163,15 +172,15 @@ def follow(folder, run, wire):
             continue
         state = "finished"
         with source:
-            _send_lines(source, run, wire)
+            _send_lines(source, run, wire, goes_on)
     return state
 
 
-def _send_lines(source, run, wire):
+def _send_lines(source, run, wire, goes_on):
     # The file stays readable when it is removed, which its agent does once its controller has got all of it.
     rest = b""
     while not wire.gone:
-        last = not _is_locked(source)
+        last = not _is_locked(source) or not goes_on()
         for line in source:
             rest += line
             if rest.endswith(b"\n"):

@@ -14,7 +14,10 @@ import pytest
 from driver import Driver
 
 from tvmops.agent import lease as leases
+from tvmops.agent import lost
 from tvmops.agent.lease import Lease
+from tvmops.agent.services import Services
+from tvmops.agent.spool import Spool
 
 MINE = {"run": "r1", "owner": "me@here", "what": "site.yml", "host": "b1"}
 OTHERS = {**MINE, "run": "r2", "owner": "anna@there"}
@@ -173,3 +176,47 @@ def test_the_name_of_a_run_is_never_a_path(tmp_path: Path, run: object) -> None:
         agent.send({"op": "follow", "run": run})
         assert "cannot be the name of a run" in agent.wait_for("fatal")["msg"]
         assert agent.process.wait(20) == 2
+
+
+class NoWire:
+    """A wire that nobody listens to."""
+
+    spool: Any = None
+    gone = False
+    sent: list[bytes]
+
+    def __init__(self) -> None:
+        self.sent = []
+
+    def forward(self, line: bytes, run: str) -> None:
+        self.sent.append(line)
+
+    def take_spool(self) -> Any:
+        return self.spool
+
+
+def test_a_run_that_gave_its_lease_up_takes_it_again_unless_the_board_was_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leases, "_found", [str(tmp_path / "state")])
+    services = Services(str(tmp_path / "cache"), NoWire())
+    assert services.begin_run(MINE) is None
+    services.lease.release()
+    assert services.begin_run(MINE) is None
+    assert services.lease.held
+    services.lease.release()
+    other = Lease(str(tmp_path / "state"))
+    other.take(OTHERS)
+    assert services.begin_run(MINE)["owner"] == "anna@there"
+    services.close()
+
+
+def test_following_ends_when_the_run_no_longer_holds_the_board(tmp_path: Path) -> None:
+    spool = Spool(str(tmp_path))  # its agent lives, so that the file stays locked
+    spool.begin({"run": "r1", "tasks": []}, frozenset())
+    wire = NoWire()
+    answers = iter([True, True, False])
+    assert lost.follow(str(tmp_path), "r1", wire, lambda: next(answers)) == "finished"
+    assert len(wire.sent) == 1
+    assert lost.follow(str(tmp_path / "none"), "r1", wire, lambda: True) == "unknown"
+    spool.close(delivered=True)
