@@ -9,6 +9,7 @@ from typing import Any
 
 from tvmops.playbook.engine import has_template
 from tvmops.playbook.keywords import ANSIBLE_ONLY, BECOME_METHODS, INSTEAD
+from tvmops.playbook.names import short_name
 from tvmops.playbook.values import Condition, Constant, Value, prepare, prepare_condition
 from tvmops.playbook.variables import Written
 from tvmops.source import Map, Position, Problems, Seq, did_you_mean
@@ -130,15 +131,16 @@ class Fields:
     def become_method(self) -> Value | None:
         """`become_method`: one of BECOME_METHODS, or a template for it."""
         value = self.template("become_method")
-        if value is not None and value.constant:
-            self.one_of("become_method", BECOME_METHODS)
-        return value
+        if value is None or not value.constant:
+            return value
+        word = self.one_of("become_method", BECOME_METHODS)
+        return None if word is None else Constant(word)
 
     def one_of(self, key: str, choices: Sequence[str]) -> str | None:
         """One of a few words, without templates."""
         value = self.text(key)
-        if value is None or value in choices:
-            return value
+        if value is None or short_name(value) in choices:
+            return None if value is None else short_name(value)
         at, kind = self.data.at(key), self.data.get(key)
         if has_template(value):
             self.problems.add(at, f"'{key}' cannot be a template", f"known: {', '.join(choices)}")

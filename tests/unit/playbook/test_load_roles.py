@@ -375,7 +375,7 @@ def test_every_keyword_reaches_its_task(folder: Path) -> None:
   max_fail_percentage: 25
   any_errors_fatal: true
   force_handlers: true
-  strategy: free
+  strategy: ansible.builtin.free
   throttle: 3
   order: reverse_sorted
   tasks:
@@ -396,7 +396,7 @@ def test_every_keyword_reaches_its_task(folder: Path) -> None:
       check_mode: false
       diff: true
       ignore_unreachable: true
-      become_method: su
+      become_method: ansible.builtin.su
 """,
     )
     assert [value.constant for value in play.serial] == [True, True, False]
