@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -73,13 +72,17 @@ class Boards:
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
         environment["TVMOPS_STATE"] = str(self.folder / "state")
         names = ",".join(f"b{number}" for number in range(1, hosts + 1))
-        boards_before, cpu_before, began = self._cpu(hosts), _children_cpu(), time.monotonic()
+        boards_before, began = self._cpu(hosts), time.monotonic()
         with _Memory(self.lab) as memory, (self.folder / "out").open("w+") as out:
             done = subprocess.Popen(
-                [*program, "--limit", names, "--forks", "200"],
+                [*program, "--limit", names],
                 stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, env=environment,
             )  # fmt: skip
-            code = done.wait(1800)
+            watch = threading.Timer(1800, done.kill)
+            watch.start()
+            _, status, usage = os.wait4(done.pid, 0)
+            watch.cancel()
+            done.returncode = code = os.waitstatus_to_exitcode(status)
             wall = time.monotonic() - began
             out.seek(0)
             text = out.read()
@@ -88,9 +91,9 @@ class Boards:
             raise SystemExit(f"exit code {code}, {len(recap)} of {hosts} hosts:\n{text[-3000:]}")
         return {
             "wall": wall,
-            "controller_cpu": _children_cpu() - cpu_before,
+            "controller_cpu": usage.ru_utime + usage.ru_stime,
             "boards_cpu": self._cpu(hosts) - boards_before,
-            "controller_peak_mb": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024,
+            "controller_peak_mb": usage.ru_maxrss / 1024,
             "agent_peak_mb": memory.peak / 1024,
             "changed": sum(int(line.split("changed=")[1].split()[0]) for line in recap),
         }
@@ -148,11 +151,6 @@ def _agent_peak(pid: str) -> int:
         return int(text.split("VmHWM:")[1].split()[0])
     except (OSError, IndexError):
         return 0  # it has just ended
-
-
-def _children_cpu() -> float:
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime
 
 
 def playbook_of(count: int, folder: Path) -> Path:
