@@ -247,6 +247,8 @@ class Wire:
                 self._unsent_bytes -= len(item)
                 self._out += item
                 continue
+            if self.spool is None:
+                continue  # the agent ends, and the link takes no more
             offset, length = item
             self._out += self.spool.read(offset, min(length, CHUNK))
             if length > CHUNK:
