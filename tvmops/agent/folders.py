@@ -16,7 +16,7 @@ def inspect(ctx, args):
         raise ModuleError("%s is no directory, and the source is one" % top, dest=top)
     before, after, todo = {}, {}, []
     wanted = [("directory", {"path": ""})] if not tree["files"] + tree["directories"] + tree["links"] else []
-    wanted += [("directory", {"path": path}) for path in _leaves(tree)]
+    wanted += [("directory", {"path": path}) for path in tree["directories"]]
     wanted += [("file", one) for one in tree["files"]] + [("link", one) for one in tree["links"]]
     for what, entry in wanted:
         path = os.path.join(top, entry["path"]).rstrip("/")
@@ -82,13 +82,6 @@ def _make_directories(args, path):
             current = files.default_mode(directory=True)
             asked["mode"] = "%04o" % attributes.parse_mode(args["directory_mode"], current, directory=True)
         attributes.apply(made, asked)
-
-
-def _leaves(tree):
-    """The directories that no file brings along; as in Ansible the others keep their attributes."""
-    paths = [one["path"] for one in tree["files"] + tree["links"]] + tree["directories"]
-    full = {os.path.dirname(path) for path in paths}
-    return [path for path in tree["directories"] if path not in full]
 
 
 def _directory(ctx, args, path, _):
