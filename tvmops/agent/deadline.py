@@ -20,7 +20,6 @@ class TaskTimedOut(BaseException):
 
 def within(seconds, function, *arguments):
     """Call `function`, in the main thread, for so long at most. Raises TaskTimedOut, and what it raises."""
-    _Clock.looks = 0
     before = signal.signal(signal.SIGALRM, _on_alarm)
     try:
         signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN)
@@ -34,6 +33,7 @@ def within(seconds, function, *arguments):
         raise
     finally:
         signal.signal(signal.SIGALRM, before)
+        _Clock.looks = 0
 
 
 class held(object):  # noqa: N801
