@@ -82,6 +82,7 @@ CASES: dict[str, tuple[str, list[str], dict[str, object]]] = {
     "language": ("language.yml", [], {}),
     "failing": ("failing.yml", [], {}),
     "undefined": ("undefined.yml", [], {}),
+    "conditions": ("conditions.yml", [], {}),
     "not boolean": ("notbool.yml", [], {}),
     "filters": ("filters.yml", [], {}),
     "roles": ("roles.yml", [], {}),

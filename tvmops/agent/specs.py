@@ -254,7 +254,12 @@ def _check_rules(module, name, clean, templated, problems):
         if have and len(have) < len(group):
             missing = [key for key in group if key not in set_]
             problems.append(Problem(missing[0], "%s needs %s too" % (have[0], ", ".join(missing)), None))
-    for rule in rules.get("required_if", ()):
+    _check_required_if(rules.get("required_if", ()), name, clean, templated, problems)
+
+
+def _check_required_if(rules, name, clean, templated, problems):
+    set_ = {key for key in clean if clean[key] is not None}
+    for rule in rules:
         key, value, needed = rule[:3]
         if templated and is_templated(clean.get(key)):
             continue
