@@ -80,8 +80,8 @@ def run_as(account, run, wire, services):
     if isinstance(account, Predicted):
         return account.run(run, wire, services)
     modules.load(run.task["module"])
-    if run.check:
-        from . import archives  # noqa: F401  (an earlier task may have predicted files of one)
+    if run.check or _copies_folder(run.task):  # in check mode an earlier task may have predicted files of an archive
+        from . import archives  # noqa: F401
     space = _Space(account)
     up_read, up_write = os.pipe()
     down_read, down_write = os.pipe()
@@ -104,6 +104,11 @@ def run_as(account, run, wire, services):
         del _children[pid]
         space.remove()
     return done
+
+
+def _copies_folder(task):
+    every = [task.get("args") or {}] + [item.get("args") or {} for item in task.get("loop") or ()]
+    return any("tree" in (args.get("_blob") or {}) for args in every)
 
 
 class _Space:

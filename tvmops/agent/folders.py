@@ -1,10 +1,8 @@
 """copy of a whole folder: what the controller packed into one archive, compared and put in place file by file."""
 
 import os
-import shutil
 
 from . import attributes, files
-from .archives import Archive
 from .context import ModuleError
 from .files import CHUNK, kind
 
@@ -52,6 +50,9 @@ def apply(ctx, args, before, after):
     if packed is None:
         _put(ctx, args, after["_todo"], None, None)
         return {}
+    # Slow to load, and few copies are of folders. become.py loads it before it drops its rights.
+    from .archives import Archive
+
     with Archive(packed) as archive:
         members = {one.path: one for one in archive.members()}
         _put(ctx, args, after["_todo"], packed, lambda path: archive.open(members[path]))
@@ -59,6 +60,8 @@ def apply(ctx, args, before, after):
 
 
 def _put(ctx, args, todo, packed, opened):
+    import shutil
+
     for what, entry, path, now, then in todo:
         ctx.progress(path)
         _make_directories(args, path if what == "directory" else os.path.dirname(path))
