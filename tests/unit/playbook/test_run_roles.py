@@ -136,6 +136,12 @@ INCLUDE_VARS = {
         "{{ a }} {{ c | default(0) }}",
         "1 0",
     ),
+    "a loop": (
+        "include_vars: '{{ item }}.yml'\n      loop: [one, two]",
+        {"one.yml": "a: 1\nb: '{{ a }}'\n", "two.yml": "a: 2\n"},
+        "{{ a }} {{ b }}",
+        "2 2",
+    ),
     "an empty file": ("include_vars: extra.yml", {"extra.yml": ""}, "{{ a | default('none') }}", "none"),
     "merging": (
         "include_vars: {file: x.yml, hash_behaviour: merge}",
