@@ -53,7 +53,8 @@ def check_out(repository, target):
             repository.run("symbolic-ref", "HEAD", "refs/heads/" + target.branch)
         return
     if target.branch is None:
-        repository.run("checkout", "-q", "--force", "--detach", commit, deadline=CHANGE_DEADLINE)
+        name = target.ref if (target.ref or "").startswith("refs/tags/") else commit
+        repository.run("checkout", "-q", "--force", "--detach", name, deadline=CHANGE_DEADLINE)
         return
     repository.run("checkout", "-q", "--force", "-B", target.branch, commit, deadline=CHANGE_DEADLINE)
     _track(repository, target.branch)
