@@ -94,7 +94,8 @@ def _options(given: dict[str, Any]) -> RunOptions:
     )
 
 
-def _manners(given: dict[str, Any]) -> Manners:
+def manners(given: dict[str, Any]) -> Manners:
+    """What the options say about busy boards. Raises ConfigError."""
     from tvmops.fleet.lost import Manners
 
     wait = 3600.0 if given["wait"] is True else _seconds("--wait", given["wait"])
@@ -168,7 +169,7 @@ def run(path: Path, given: dict[str, Any], prepare: HostVariables | None = None)
 
         print("\n".join(explanation(prepared.plans.values())))
         return None
-    prepared.manners = _manners(given)
+    prepared.manners = manners(given)
     return show(prepared, given)
 
 
