@@ -67,7 +67,7 @@ class Attempts:
             if limit > 1:
                 outcome["attempts"] = attempt
             outcome = self._judged(outcome)
-            if limit == 1:
+            if limit == 1 or (self._check and outcome.get("skipped")):
                 return outcome
             try:
                 if self._holds(until, outcome) if until is not None else not outcome["failed"]:

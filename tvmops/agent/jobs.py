@@ -59,6 +59,9 @@ def _start(task, args, diff, services, seconds):
             os._exit(1)
     os.close(own.lock)
     os.waitpid(pid, 0)
+    # What it changes is not in the run's journal, which is another process's: only that there was a job.
+    services.recorder.begin(False, task)
+    services.recorder.end(task, {"changed": True, "_undo": [{"kind": "job", "text": "%s: %s" % (task["module"], job)}]})
     return dict(begun, changed=True, failed=False)
 
 

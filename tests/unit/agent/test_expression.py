@@ -365,6 +365,13 @@ def test_a_job_has_the_content_that_came_with_it(cache: Path, tmp_path: Path) ->
     assert target.read_bytes() == b"x" * 50000
 
 
+def test_a_run_that_leaves_a_job_says_so_in_its_journal(agent: Driver) -> None:
+    done = agent.batch([shell("true", **{"async": 600, "poll": 0})], run="run-1", owner="me", what="x")[0]
+    state = Path(done["results_file"]).parent.parent
+    index = (state / "runs" / "run-1" / "journal" / "index").read_text()
+    assert f"shell: {done['ansible_job_id']}" in index
+
+
 def test_in_check_mode_nothing_is_left_running(board: Driver) -> None:
     done = board.batch([shell("sleep 600", **{"async": 600, "poll": 0})], check=True)[0]
     assert done["skipped"]

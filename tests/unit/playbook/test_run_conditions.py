@@ -192,3 +192,16 @@ def test_handlers_come_after_what_the_board_decided(run_playbook: RunPlaybook) -
     )
     assert [name for name, _ in ran.statuses()] == ["command"] * 4 + ["one"]
     assert batches(ran) == [4, 1]
+
+
+def test_a_preview_does_not_fail_for_want_of_results(run_playbook: RunPlaybook) -> None:
+    ran = run_playbook(
+        HEAD
+        + "    - {command: 'true', register: r, until: r.stdout == 'up', retries: 50, delay: 1000}\n"
+        + "    - {command: 'true', when: 'r.rc == 0 and r.stdout_lines == [] and r is skipped', register: s}\n"
+        + "    - {command: 'true', when: s.rc != 0, changed_when: s.stdout == '', failed_when: s.rc == 1}\n"
+        + "    - {command: 'true', until: \"s.stdout | regex_replace('a', '') == 'x'\", retries: 50, delay: 1000}\n",
+        check=True,
+    )
+    assert ran.recap.ok
+    assert {status for _, status in ran.statuses()} == {"skipped"}

@@ -68,7 +68,8 @@ def run(ctx, args, argv, shown):
     if ctx.check:
         decided = args["creates"] is not None or args["removes"] is not None
         values = {"msg": "Command would have run if not in check mode", "stdout": "", "stderr": "", "cmd": shown}
-        return dict(values, changed=decided, skipped=not decided, _makes=_made(args))
+        values.update(rc=0, start=None, end=None, delta=None)
+        return dict(_with_lines(values), changed=decided, skipped=not decided, _makes=_made(args))
     stdin = args["stdin"]
     if stdin is not None and args["stdin_add_newline"]:
         stdin += "\n"
