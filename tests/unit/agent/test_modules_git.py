@@ -379,6 +379,41 @@ def test_a_repository_of_another_user(clone: Clone, upstream: Upstream) -> None:
     assert "safe.directory" in result["msg"]
 
 
+# What git asks of gpg: a signature for anything, and who made it.
+GPG = """#!/bin/sh
+case "$*" in
+*--verify*) echo "[GNUPG:] NEWSIG"
+  echo "[GNUPG:] GOODSIG 0123456789ABCDEF t"
+  echo "[GNUPG:] VALIDSIG {key} 2020-01-01 1577836800 0 4 0 22 8 00 {primary}"
+  echo "[GNUPG:] TRUST_ULTIMATE 0 pgp" ;;
+*) cat > /dev/null
+  printf -- "-----BEGIN PGP SIGNATURE-----\\n\\nAAAA\\n-----END PGP SIGNATURE-----\\n"
+  echo "[GNUPG:] SIG_CREATED " >&2 ;;
+esac
+"""
+
+
+def test_only_signed_commits_and_only_by_these_keys(clone: Clone, upstream: Upstream, tmp_path: Path) -> None:
+    gpg = tmp_path / "gpg"
+    gpg.write_text(GPG.format(key="A" * 40, primary="B" * 40))
+    gpg.chmod(0o755)
+    assert "has no valid signature" in clone.failure(verify_commit=True)
+    upstream.git("config", "gpg.program", str(gpg))
+    upstream.git("config", "user.signingkey", "x")
+    signing = {"main": ["commit", "-q", "--allow-empty", "-S", "-m", "s"], "v5": ["tag", "-s", "v5", "-m", "s"]}
+    for version, words in signing.items():
+        upstream.git(*words)
+        environment = {**SETTINGS, "GIT_CONFIG_COUNT": "2", "GIT_CONFIG_KEY_1": "gpg.program"}
+        environment["GIT_CONFIG_VALUE_1"] = str(gpg)
+        args = {"repo": upstream.url, "dest": str(clone.dest), "version": version, "verify_commit": True}
+        refused = clone.board.task("git", {**args, "gpg_allowlist": ["C" * 40]}, environment=environment)
+        assert "signed by " + "A" * 40 in refused["msg"]
+        for keys in ([], ["b" * 40], ["A" * 40]):
+            good = clone.board.task("git", {**args, "gpg_allowlist": keys}, environment=environment)
+            assert (good["failed"], good["after"]) == (False, upstream.hash(version)), good
+    assert "has no valid signature" in clone.failure(verify_commit=True, version="v1")
+
+
 class Refusing(BaseHTTPRequestHandler):
     """A server that wants a password, and has nothing under /gone."""
 
