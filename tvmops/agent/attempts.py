@@ -49,8 +49,8 @@ class Attempts:
             if false is not None:
                 skipped = {"changed": False, "skipped": True, "skip_reason": "Conditional result was False"}
                 return dict(skipped, false_condition=false)
-        if self._item.get("fault") is not None:
-            return self._item["fault"]
+        if self._item.get("settled") is not None:
+            return dict({"failed": False}, **self._item["settled"])
         until, retries = self._get("until"), self._get("retries")
         if until is None and retries is None:
             return self._judged(self._once(services))

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import base64
-import math
 from collections.abc import Callable
 from typing import Any
 
 from tvmops.playbook.plan import Entry, local_result
-from tvmops.playbook.prepare import Prepared, Step, TaskContext
-from tvmops.playbook.residual import names_in
+from tvmops.playbook.prepare import Prepared, Step, TaskContext, unchanged_by_json
+from tvmops.playbook.residual_names import names_in
 from tvmops.playbook.results import combine, judge, of_item
 from tvmops.playbook.state import Shared
 
@@ -97,22 +96,13 @@ class Queued:
         return judge(self.context, self.prepared, step, result)
 
 
-def unchanged_by_json(value: Any) -> bool:
-    """True when a value is the same after a trip as JSON."""
-    if isinstance(value, dict):
-        return all(isinstance(key, str) and unchanged_by_json(one) for key, one in value.items())
-    if isinstance(value, list):
-        return all(unchanged_by_json(one) for one in value)
-    return value is None or isinstance(value, (str, bool, int)) or (isinstance(value, float) and math.isfinite(value))
-
-
 def _decided_there(step: Step) -> dict[str, Any]:
     """What the agent gets of a step: arguments, and what it decides itself."""
     decided: dict[str, Any] = {"args": step.args, **step.verdicts}
     if step.when:
         decided["when"] = step.when
-    if step.fault is not None:
-        decided["fault"] = step.fault
+    if step.settled is not None:
+        decided["settled"] = step.settled
     return decided
 
 

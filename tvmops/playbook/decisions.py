@@ -33,7 +33,7 @@ def whether(context: TaskContext, task: Task, scope: Scope, own: Scope | None) -
     try:
         return all_hold(task.when, scope), []
     except Pending:
-        if not context.on_board or not _for_a_board(task):
+        if not context.on_board or not (_for_a_board(task) or _only_shown(task)):
             raise
     return _split(task.when, scope, context.on_board)
 
@@ -54,7 +54,10 @@ def on_the_board(
 
     `wanted`: the conditions of changed_when, failed_when and until that are not settled already.
     """
-    if not _for_a_board(task) or len({step.target for step in steps if step.args is not None}) > 1:
+    undecided = any(step.when for step in steps)
+    if not (_for_a_board(task) or (undecided and _only_shown(task))):
+        return None
+    if len({step.target for step in steps if step.args is not None}) > 1:
         return None
     if not wanted:
         return steps
@@ -94,6 +97,12 @@ def _for_a_board(task: Task) -> bool:
     from tvmops.playbook.actions import ACTIONS
 
     return task.include is None and task.module not in local.MODULES and task.module not in ACTIONS
+
+
+def _only_shown(task: Task) -> bool:
+    """True for tasks whose result is known here: the board can say whether they run."""
+    keywords = (task.until, task.retries, task.changed_when, task.failed_when)
+    return task.module in ("debug", "fail") and not any(keywords)
 
 
 def never(rows: Rows) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from tvmops.playbook.faults import Pending, TemplateFault
 from tvmops.playbook.load_include import included_values
 from tvmops.playbook.loops import items_of, label_of, loop_variables
 from tvmops.playbook.model import Task
+from tvmops.playbook.residual_names import names_in
 from tvmops.playbook.role_scope import search_folders
 from tvmops.playbook.sending import SENDERS
 from tvmops.playbook.state import PlayScope
@@ -28,8 +30,8 @@ class Step:
     """A task, or one item of its loop: `args` for the board, or the `result` that is known already.
 
     `variables` are what the loop gives this item; `target` is the host that the task is delegated to. `when`: what the
-    board decides of its conditions; `verdicts`: the same for changed_when, failed_when and until. `fault`: its result
-    if it comes to run, because it cannot be worked out.
+    board decides of its conditions; `verdicts`: the same for changed_when, failed_when and until. `settled`: its result
+    if it comes to run, where that is known: the board only decides whether.
     """
 
     variables: dict[str, Any] = field(default_factory=dict)
@@ -39,15 +41,13 @@ class Step:
     target: str | None = None
     when: list[list[Any]] = field(default_factory=list)
     verdicts: dict[str, Any] = field(default_factory=dict)
-    fault: dict[str, Any] | None = None
+    settled: dict[str, Any] | None = None
 
     @property
     def reads(self) -> frozenset[str]:
         """The registered results that the board reads for it."""
         if not self.when and not self.verdicts:
             return frozenset()
-        from tvmops.playbook.residual import names_in
-
         return frozenset(names_in([self.when, *self.verdicts.values()]))
 
 
@@ -80,6 +80,11 @@ class Prepared:
         return any(step.args is not None for step in self.steps)
 
     @property
+    def gives_facts_to(self) -> str | None:
+        """The host whose facts these are, where that is another (delegate_facts)."""
+        return self.target if self.conduct.delegate_facts else None
+
+    @property
     def target(self) -> str | None:
         """The host that all of the task is delegated to, or None."""
         return self.steps[0].target if self.steps else None
@@ -91,6 +96,15 @@ def failure(message: str, fault: ConfigError | None = None) -> dict[str, Any]:
     if fault is not None and fault.hint:
         result["hint"] = fault.hint
     return result
+
+
+def unchanged_by_json(value: Any) -> bool:
+    """True when a value is the same after a trip as JSON."""
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and unchanged_by_json(one) for key, one in value.items())
+    if isinstance(value, list):
+        return all(unchanged_by_json(one) for one in value)
+    return value is None or isinstance(value, (str, bool, int)) or (isinstance(value, float) and math.isfinite(value))
 
 
 class TaskContext:
@@ -218,10 +232,12 @@ def step_of(  # noqa: PLR0917
     try:
         step = _step_that_runs(context, task, scope, variables, label, learned)
     except TemplateFault as fault:
-        return Step(variables, label, args={}, when=when, fault=failure(fault.message, fault))
-    if step.args is None:
-        return replace(step, args={}, result=None, when=when, fault=step.result)
-    return replace(step, when=when)
+        return Step(variables, label, args={}, when=when, settled=failure(fault.message, fault))
+    if step.args is not None:
+        return replace(step, when=when)
+    if not unchanged_by_json(step.result):
+        raise Pending(min(names_in(when)))
+    return replace(step, args={}, result=None, when=when, settled=step.result)
 
 
 def _step_that_runs(  # noqa: PLR0917

@@ -8,7 +8,7 @@ as for any result that is not here yet, and the condition waits for a batch of i
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from functools import lru_cache
 from typing import Any
 
@@ -79,16 +79,6 @@ def residual_all(
 def reads(condition: Condition, name: str) -> bool:
     """True when a condition's own text reads a name."""
     return condition.compiled is not None and not condition.indirect and name in _names(_parsed(condition.text))
-
-
-def names_in(rows: Any) -> set[str]:
-    """The registered names that expressions read."""
-    if isinstance(rows, Mapping):
-        return set().union(*(names_in(one) for one in rows.values()))
-    if not isinstance(rows, list) or (rows and rows[0] == "lit"):
-        return set()
-    own = {rows[1]} if rows and rows[0] == "reg" else set()
-    return own.union(*(names_in(one) for one in rows))
 
 
 class _Value:

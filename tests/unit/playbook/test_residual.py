@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, given, reject, settings
 
 from tvmops.agent import expression
 from tvmops.playbook.faults import Pending, TemplateFault
-from tvmops.playbook.residual import names_in, residual, residual_all
+from tvmops.playbook.residual import residual, residual_all
+from tvmops.playbook.residual_names import names_in
 from tvmops.playbook.values import Condition, all_hold, prepare_condition
 from tvmops.playbook.variables import AWAITED, Known, Scope, Written
 from tvmops.source import Position, Problems

@@ -77,7 +77,10 @@ def test_the_board_decides_what_needs_nothing_from_here(condition: str, run_play
         ("{command: 'true', changed_when: r.rc == 1}\n    - command: 'true'", [3]),
         ("{command: 'true', when: r.rc == 0, become: true, become_user: root}", [2]),
         ("{command: 'echo {{ r.rc }}', when: r is changed}", [1, 1]),
-        ("{debug: {msg: x}, when: r is changed}", [1]),
+        ("{debug: {msg: x}, when: r is changed}", [2]),
+        ("{debug: {msg: '{{ r.rc }}'}, when: r is changed}", [1]),
+        ("{fail: {msg: x}, when: r is failed}\n    - command: 'true'", [3]),
+        ("{set_fact: {x: 1}, when: r is changed}\n    - {command: 'true', when: x == 1}", [1, 1]),
         ("{command: 'true', when: '{{ r is changed }}'}", [1, 1]),
         ("{command: 'true', when: 'r.results | default([1]) | sum == 1'}", [1, 1]),
         ("{command: 'true', when: \"(lookup('env', 'NOTHING') == r.stdout)\"}", [1, 1]),
@@ -205,3 +208,24 @@ def test_a_preview_does_not_fail_for_want_of_results(run_playbook: RunPlaybook) 
     )
     assert ran.recap.ok
     assert {status for _, status in ran.statuses()} == {"skipped"}
+
+
+def test_debug_and_fail_wait_for_nothing_but_their_condition(run_playbook: RunPlaybook) -> None:
+    ran = run_playbook(
+        HEAD
+        + "    - {command: 'true', register: r}\n"
+        + "    - {name: shown, debug: {msg: 'number {{ number }}'}, when: r is changed, register: said}\n"
+        + "    - {name: items, debug: {var: item}, loop: [1, 2, 3], when: item != 2 and (item == 1 or r is failed)}\n"
+        + "    - {name: not this, fail: {msg: never}, when: r is failed}\n"
+        + "    - {name: after, command: 'true', when: said.msg == 'number 2' and said is not changed}\n"
+        + "    - {name: bad, fail: {msg: 'number {{ number }} it is'}, when: r.rc == 0}\n"
+        + "    - {name: never, command: 'true'}\n"
+    )
+    assert ran.statuses() == [
+        ("command", "changed"), ("shown", "ok"), ("items", "ok"), ("not this", "skipped"), ("after", "changed"),
+        ("bad", "failed"),
+    ]  # fmt: skip
+    assert ran.result("shown")["msg"] == "number 2"
+    assert [bool(one.get("skipped")) for one in ran.result("items")["results"]] == [False, True, True]
+    assert ran.result("bad")["msg"] == "number 2 it is"
+    assert batches(ran) == [7]
