@@ -84,7 +84,9 @@ def test_tasks_of_other_users_are_undone(cache: Path, account: pwd.struct_passwd
         task("lineinfile", path=f"{home}/mine", line="more"),
     ]
     with Driver(cache, python) as agent:
-        changed = [one["changed"] for one in agent.batch(tasks, check=True)]
+        predicted = agent.batch(tasks, check=True)
+        changed = [one["changed"] for one in predicted]
+        assert len(changed) == 6, predicted
         assert snapshot(home) == before
         results = agent.batch(tasks, run="one")
         assert [one["changed"] for one in results] == changed == [True, False, *[True] * 4], results

@@ -57,6 +57,15 @@ def test_an_update_without_news_changes_nothing(machine: Machine) -> None:
     assert not machine.changed("apt", {"update_cache": True})
 
 
+def test_a_check_of_packages_whose_lists_would_be_fetched_first(machine: Machine) -> None:
+    machine.shell("mv /var/lib/apt/lists /opt/lists; mkdir -p /var/lib/apt/lists/partial")
+    tasks: list[Task] = [("apt", {"update_cache": True}), ("apt", {"name": "hello"}), ("apt", {"name": "hello"})]
+    results = machine.session_batch(tasks, check=True)
+    assert [one["failed"] for one in results] == [False] * 3, results
+    assert [one["changed"] for one in results] == [True, True, False], results
+    machine.shell("rm -r /var/lib/apt/lists; mv /opt/lists /var/lib/apt/lists")
+
+
 def test_a_virtual_package_is_there_when_its_provider_is(machine: Machine) -> None:
     assert not machine.changed("apt", {"name": "awk"})
     assert "choose one of" in machine.failure("apt", {"name": "mail-transport-agent"})

@@ -23,8 +23,9 @@ import os
 import stat
 import time
 
-from . import journal, overlay
+from . import inodes, journal, overlay
 from .context import ModuleError
+from .inodes import default_mode, sync_directory
 from .looking import (  # noqa: F401
     content_of,
     exists,
@@ -51,13 +52,6 @@ from .overlay import unsure  # noqa: F401
 CHUNK = 1024 * 1024
 
 
-def default_mode(directory=False):
-    """The mode a new file or directory gets from the umask."""
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return (0o777 if directory else 0o666) & ~mask
-
-
 @contextlib.contextmanager
 def replacing(path, mode=None, uid=-1, gid=-1, mtime_ns=None):  # noqa: PLR0917
     """Write a new file and put it in the place of `path` at the end of the block, atomically.
@@ -82,13 +76,13 @@ def replacing(path, mode=None, uid=-1, gid=-1, mtime_ns=None):  # noqa: PLR0917
         with open(temporary, "wb") as target:
             yield target
             target.flush()
-            _set_owner(target.fileno(), path, old, uid, gid)
-            os.fchmod(target.fileno(), _mode_for(old, mode))
+            inodes.set_owner(target.fileno(), path, old, uid, gid)
+            os.fchmod(target.fileno(), inodes.mode_for(old, mode))
             if mtime_ns is not None:
                 os.utime(target.fileno(), ns=(mtime_ns, mtime_ns))
             os.fsync(target.fileno())
             new = os.fstat(target.fileno())
-        _note(path, old, new)
+        journal.note_change(path, old, journal.state_of(path, new))
         os.rename(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):
@@ -106,7 +100,7 @@ def predict_file(path, content, mode=None, uid=-1, gid=-1, mtime_ns=None):  # no
     if old is not None and not stat.S_ISLNK(old.st_mode):
         uid, gid = old.st_uid if uid == -1 else uid, old.st_gid if gid == -1 else gid
     when = _now_ns() if mtime_ns is None else mtime_ns
-    tree.put(path, Node("file", content=content, mode=_mode_for(old, mode), uid=uid, gid=gid, mtime_ns=when))
+    tree.put(path, Node("file", content=content, mode=inodes.mode_for(old, mode), uid=uid, gid=gid, mtime_ns=when))
 
 
 def predict_unknown(path, why):
@@ -184,7 +178,7 @@ def remove(path):
 
         remove_tree(path)
     else:
-        _note(path, old, None)
+        journal.note_change(path, old, journal.ABSENT)
         os.unlink(path)
     sync_directory(os.path.dirname(path) or ".")
 
@@ -195,8 +189,7 @@ def remove_directory(path):
         _check_replaceable(path)
         overlay.active().tree.remove(path)
         return
-    if journal.active() is not None:
-        journal.active().note(path, journal.state_of(path), {"kind": "absent"})
+    journal.note_change(path, os.lstat(path), journal.ABSENT)
     os.rmdir(path)
     sync_directory(os.path.dirname(path) or ".")
 
@@ -224,7 +217,7 @@ def set_attributes(path, mode=None, uid=-1, gid=-1, follow=True):
     if overlay.active() is not None:
         overlay.active().tree.change(path, follow, mode=mode, uid=uid, gid=gid)
         return
-    _note_attributes(path, found, (mode, uid, gid), follow)
+    journal.note_attributes(path, found, (mode, uid, gid), follow)
     if owner:
         try:
             os.chown(path, uid, gid, follow_symlinks=follow)
@@ -233,23 +226,6 @@ def set_attributes(path, mode=None, uid=-1, gid=-1, follow=True):
     # After the owner, because a change of owner clears setuid bits.
     if mode is not None and stat.S_IMODE(os.stat(path).st_mode) != mode:
         os.chmod(path, mode)
-
-
-def sync_directory(path):
-    """Make renames and removals in a directory last through a power cut."""
-    if overlay.active() is not None:
-        return
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    except PermissionError:
-        return  # a directory that may be written but not read
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno != errno.EINVAL:  # some file systems cannot, and need not
-            raise
-    finally:
-        os.close(descriptor)
 
 
 def _now_ns():
@@ -264,28 +240,6 @@ class _Predicted(io.BytesIO):
         self.name = path
 
 
-def _note(path, old, new):
-    """Note in the journal that `path` changes from one status to another (None: absent)."""
-    notes = journal.active()
-    if notes is None:
-        return
-    was = {"kind": "absent"} if old is None else journal.state_of(path, old)
-    if was["kind"] == "file":
-        was.update(notes.keep_file(path, old))
-    notes.note(path, was, {"kind": "absent"} if new is None else journal.state_of(path, new))
-
-
-def _note_attributes(path, found, wanted, follow):
-    notes = journal.active()
-    if notes is None:
-        return
-    was = journal.state_of(path, found)
-    mode, uid, gid = wanted
-    mode = was["mode"] if mode is None else mode
-    now = dict(was, mode=mode, uid=was["uid"] if uid == -1 else uid, gid=was["gid"] if gid == -1 else gid)
-    notes.note(os.path.realpath(path) if follow else path, was, now, "attributes")
-
-
 def _make_directory(path, mode):
     if overlay.active() is not None:
         if status(path, follow=False) is not None:
@@ -293,8 +247,8 @@ def _make_directory(path, mode):
         wanted = default_mode(directory=True) if mode is None else mode
         overlay.active().tree.put(path, Node("directory", mode=wanted, mtime_ns=_now_ns()))
         return
-    if journal.active() is not None and not os.path.lexists(path):
-        journal.active().note(path, {"kind": "absent"}, {"kind": "directory"})
+    if not os.path.lexists(path):
+        journal.note_change(path, None, {"kind": "directory"})
     os.mkdir(path)
     if mode is not None:
         os.chmod(path, mode)
@@ -316,11 +270,7 @@ def _put_in_place(path, now, create):
     except OSError as error:
         raise OSError(error.errno, error.strerror, path)
     try:
-        if journal.active() is not None:
-            was = {"kind": "absent"} if old is None else journal.state_of(path, old)
-            if was["kind"] == "file":
-                was.update(journal.active().keep_file(path, old))
-            journal.active().note(path, was, now)
+        journal.note_change(path, old, now)
         if old is not None and stat.S_ISDIR(old.st_mode):
             os.rmdir(path)
         os.rename(temporary, path)
@@ -328,24 +278,3 @@ def _put_in_place(path, now, create):
         os.unlink(temporary)
         raise
     sync_directory(os.path.dirname(path) or ".")
-
-
-def _mode_for(old, mode):
-    if mode is not None:
-        return mode
-    if old is not None and stat.S_ISREG(old.st_mode):
-        return stat.S_IMODE(old.st_mode)
-    return default_mode()
-
-
-def _set_owner(descriptor, path, old, uid, gid):
-    if old is not None and not stat.S_ISLNK(old.st_mode):
-        uid = old.st_uid if uid == -1 else uid
-        gid = old.st_gid if gid == -1 else gid
-    new = os.fstat(descriptor)
-    if uid in (-1, new.st_uid) and gid in (-1, new.st_gid):
-        return
-    try:
-        os.fchown(descriptor, uid, gid)
-    except PermissionError:
-        raise ModuleError("may not give %s the owner %d:%d: this needs become" % (path, uid, gid))

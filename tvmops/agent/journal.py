@@ -3,7 +3,8 @@
 A journal is a folder of the run's: `index` has a line per change, in order ("CRC32 JSON"; a torn last line is
 ignored), `kept-UID/` the old contents: the old inode itself under a second name where that is possible, else a copy.
 A change that destroys something waits until its line is on the disk; the lines of what only adds something reach it
-within a moment, and before the batch is reported as ended. agent/files.py does all this; modules note only what is no file with `note_other`.
+within a moment, and before the batch is reported as ended. agent/files.py does all this; modules note only what is
+no file, with `note_other`.
 """
 
 import errno
@@ -16,7 +17,7 @@ import zlib
 LIMIT = 64 * 1024 * 1024  # bytes: the largest old file that is copied, the largest removed tree that is kept
 MOMENT = 0.25  # seconds that lines about additions may wait for others
 SPARE = 64 * 1024 * 1024  # bytes that must stay free on the disk
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+ABSENT = {"kind": "absent"}
 
 _current = {"active": None}  # of the running task
 
@@ -52,6 +53,29 @@ def state_of(path, status=None):
     else:
         state["kind"] = "other"
     return state
+
+
+def note_change(path, old, now):
+    """The running task is about to change a path with the status `old` (None: nothing there) to the state `now`."""
+    notes = active()
+    if notes is None:
+        return
+    was = ABSENT if old is None else state_of(path, old)
+    if was["kind"] == "file":
+        was.update(notes.keep_file(path, old))
+    notes.note(path, was, now)
+
+
+def note_attributes(path, old, wanted, follow):
+    """The running task is about to give a path (mode or None, uid or -1, gid or -1)."""
+    notes = active()
+    if notes is None:
+        return
+    was = state_of(path, old)
+    mode, uid, gid = wanted
+    mode = was["mode"] if mode is None else mode
+    now = dict(was, mode=mode, uid=was["uid"] if uid == -1 else uid, gid=was["gid"] if gid == -1 else gid)
+    notes.note(os.path.realpath(path) if follow else path, was, now, "attributes")
 
 
 class Journal:

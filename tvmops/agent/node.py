@@ -34,7 +34,7 @@ class Node:
         self.content = values.get("content")
         self.target = values.get("target")
         self.fresh = values.get("fresh", True)
-        self.st_ino = values.get("ino", id(self))
+        self.st_ino = values.get("ino") or -int.from_bytes(os.urandom(7), "big")  # no other process's either
         self.st_dev = values.get("dev", -1)
         self.st_nlink = values.get("links", 1)
 

@@ -85,8 +85,9 @@ class Apt:
                 self.fail("", argv, program.Outcome(100, "", "E: Unable to locate package %s" % one.name))
 
     def _excused(self, names):
-        """In check mode, an update still to come excuses names that the lists do not have."""
-        if self.ctx.check and self.args["update_cache"]:
+        """In check mode, names that the lists do not have may be in those that would be fetched."""
+        picture = overlay.active()
+        if picture is not None and (self.args["update_cache"] or picture.lists_fetched or picture.unsure):
             self.unknown = "the lists on the board do not have %s; they would be updated first" % ", ".join(names)
         return bool(self.unknown)
 

@@ -57,6 +57,8 @@ def act(ctx, args):
         _carry_out(ctx, apt, ["autoremove"] + (["--purge"] if args["purge"] else []), outcome)
     elif not args["autoclean"] and args["name"] is None:
         outcome["changed"] = updated
+        if ctx.check and updated:
+            outcome.update(unknown=True, msg="the lists would be fetched; whether they have changed is not known")
     if args["autoclean"]:
         _autoclean(ctx, apt, outcome)
     outcome["cache_updated"] = updated
