@@ -10,7 +10,7 @@ import re
 import shlex
 import shutil
 
-from . import files
+from . import files, overlay
 from .context import ModuleError
 from .debian.faults import hide_credentials
 
@@ -69,9 +69,9 @@ class Repository:
         self.args = args
         self.url = url
         self.dest = args["dest"]
-        self.program = args["executable"] or ctx.which("git")
-        if not self.program:
-            raise ModuleError("this board has no git: install the package git first")
+        self.program = ctx.which(args["executable"] or "git")
+        if self.program is None:
+            raise _no_git(args["executable"])
         self.environment = {"LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0"}
         self.environment["GIT_SSH_COMMAND"] = _ssh_command(ctx.environment, args)
         if self.dest is not None:
@@ -259,6 +259,16 @@ class Repository:
             raise ModuleError("reference %s is no git repository on the board" % reference)
         path = os.path.join(self.git_dir(), "objects", "info", "alternates")
         files.write_bytes(path, os.fsencode(os.path.abspath(found[0])) + b"\n")
+
+
+def _no_git(executable):
+    """The error for a board without git; in check mode an earlier task may have installed it."""
+    predicted = overlay.active()
+    if predicted is not None and (predicted.unsure or predicted.packages.get("git")):
+        return files.Unknown("git is not there before a real run")
+    if executable is not None:
+        return ModuleError("executable: there is no program %s on this board" % executable)
+    return ModuleError("this board has no git: install the package git first")
 
 
 def _is_distrust(stderr):

@@ -299,6 +299,26 @@ def test_without_clone_nothing_is_made(clone: Clone, upstream: Upstream) -> None
     assert "needs dest" in clone.failure(dest=None)
 
 
+def test_a_board_without_git(agent: Driver, clone: Clone) -> None:
+    args = {"repo": clone.upstream.url, "dest": str(clone.dest), "executable": "/nowhere/git"}
+    assert "no program /nowhere/git" in agent.task("git", args)["msg"]
+    assert "no program /nowhere/git" in agent.task("git", args, check=True)["msg"]
+    agent.task("shell", {"cmd": "install git"}, check=True)
+    unknown = agent.task("git", args, check=True)
+    assert (unknown["failed"], unknown["changed"]) == (False, True)
+
+
+def test_later_tasks_of_a_check_run_may_use_the_clone(agent: Driver, clone: Clone) -> None:
+    args = {"repo": clone.upstream.url, "dest": str(clone.dest)}
+    tasks = [
+        {"module": "git", "args": args, "environment": SETTINGS},
+        {"module": "copy", "args": {"dest": f"{clone.dest}/config.cmake", "content": "set(USE_LLVM ON)\n"}},
+        {"module": "lineinfile", "args": {"path": f"{clone.dest}/file", "line": "more"}},
+    ]
+    assert [(one["failed"], one["changed"]) for one in agent.batch(tasks, check=True)] == [(False, True)] * 3
+    assert not clone.dest.exists()
+
+
 def test_what_is_in_the_way(clone: Clone) -> None:
     clone.dest.mkdir(parents=True)
     assert clone.converge()["changed"]
@@ -381,13 +401,13 @@ def test_a_repository_of_another_user(clone: Clone, upstream: Upstream) -> None:
 
 # What git asks of gpg: a signature for anything, and who made it.
 GPG = """#!/bin/sh
+cat > /dev/null
 case "$*" in
 *--verify*) echo "[GNUPG:] NEWSIG"
   echo "[GNUPG:] GOODSIG 0123456789ABCDEF t"
   echo "[GNUPG:] VALIDSIG {key} 2020-01-01 1577836800 0 4 0 22 8 00 {primary}"
   echo "[GNUPG:] TRUST_ULTIMATE 0 pgp" ;;
-*) cat > /dev/null
-  printf -- "-----BEGIN PGP SIGNATURE-----\\n\\nAAAA\\n-----END PGP SIGNATURE-----\\n"
+*) printf -- "-----BEGIN PGP SIGNATURE-----\\n\\nAAAA\\n-----END PGP SIGNATURE-----\\n"
   echo "[GNUPG:] SIG_CREATED " >&2 ;;
 esac
 """
