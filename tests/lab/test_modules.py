@@ -82,7 +82,7 @@ def test_what_the_mirror_does_not_have(machine: Machine) -> None:
 
 
 def test_a_held_lock_is_waited_for_and_its_holder_named(machine: Machine) -> None:
-    machine.background("holder", HOLD.format(6))
+    machine.background("holder", HOLD.format(25))
     message = machine.failure("apt", {"name": "hello", "lock_timeout": 1})
     assert "/var/lib/dpkg/lock-frontend" in message
     assert "python3 /opt/holder.py" in message
@@ -159,8 +159,11 @@ def test_users_and_groups(machine: Machine) -> None:
 
 def test_services(machine: Machine) -> None:
     good = {"name": "good", "state": "started", "enabled": True, "daemon_reload": True}
-    assert machine.changed("systemd_service", good, check=True)
-    machine.write("/etc/systemd/system/good.service", UNIT.format("ExecStart=/bin/sleep 1000"))
+    unit = {"dest": "/etc/systemd/system/good.service", "content": UNIT.format("ExecStart=/bin/sleep 1000")}
+    checked: list[Task] = [("copy", unit), ("systemd_service", good), ("systemd_service", good)]
+    results = machine.session_batch(checked, check=True)
+    assert [(one["changed"], one["failed"]) for one in results] == [(True, False), (True, False), (False, False)]
+    machine.write(unit["dest"], unit["content"])
     assert machine.changed("systemd_service", good)
     assert machine.shell("systemctl is-active good; systemctl is-enabled good").split() == ["active", "enabled"]
     assert not machine.changed("systemd", good)

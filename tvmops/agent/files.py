@@ -67,11 +67,8 @@ def replacing(path, mode=None, uid=-1, gid=-1, mtime_ns=None):  # noqa: PLR0917
         content = ("bytes", target.getvalue())
         predict_file(path, content, mode, uid, gid, mtime_ns)
         return
-    import tempfile
-
     directory = os.path.dirname(path) or "."
-    descriptor, temporary = tempfile.mkstemp(prefix=".tvmops-", dir=directory)
-    os.close(descriptor)
+    temporary = inodes.make_temporary(path)
     try:
         with open(temporary, "wb") as target:
             yield target
@@ -262,7 +259,7 @@ def _check_replaceable(path):
 def _put_in_place(path, now, create):
     """Create under another name, then rename: at no moment is there nothing at `path`."""
     old = status(path, follow=False)
-    temporary = "%s.tvmops-%d" % (path.rstrip("/"), os.getpid())
+    temporary = inodes.temporary_name(path)
     if os.path.lexists(temporary):
         os.unlink(temporary)
     try:

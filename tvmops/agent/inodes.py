@@ -3,9 +3,37 @@
 import errno
 import os
 import stat
+import zlib
 
 from . import overlay
 from .context import ModuleError
+
+TEMPORARY = ".tvmops-"  # what new files are called until they are complete
+
+
+def temporary_name(path):
+    """What a new file is called until it takes the place of `path`: always the same, so that none is left over twice."""
+    directory, name = os.path.split(path.rstrip("/"))
+    return os.path.join(directory or ".", "%s%08x" % (TEMPORARY, zlib.crc32(os.fsencode(name)) & 0xFFFFFFFF))
+
+
+def make_temporary(path):
+    """An empty file beside `path` that only this user can read -> its path. Raises OSError."""
+    name = temporary_name(path)
+    for _ in range(3):
+        try:
+            os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+            return name
+        except FileExistsError:
+            try:
+                os.unlink(name)  # a killed agent's, or a power cut's
+            except OSError:
+                break
+    import tempfile
+
+    descriptor, name = tempfile.mkstemp(prefix=TEMPORARY, dir=os.path.dirname(name))
+    os.close(descriptor)
+    return name
 
 
 def default_mode(directory=False):

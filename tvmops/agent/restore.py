@@ -8,6 +8,7 @@ import stat
 from . import diff, files, journal
 from .context import ModuleError
 from .files import CHUNK
+from .inodes import TEMPORARY
 from .node import Unknown
 
 INDEX = os.path.join("journal", "index")
@@ -109,6 +110,18 @@ class Restoration:
             if done:
                 self._markers.append({"undone": number, "by": by})
         self.others.reverse()
+
+    def remove_leftovers(self):
+        """Remove the incomplete files that a killed agent or a power cut has left beside the run's paths."""
+        for directory in {os.path.dirname(entry["path"]) for entry in self._entries if "path" in entry}:
+            try:
+                names = [name for name in os.listdir(directory) if name.startswith(TEMPORARY)]
+            except OSError:
+                continue
+            for name in names:
+                status = os.lstat(os.path.join(directory, name))
+                if stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid():
+                    os.unlink(os.path.join(directory, name))
 
     def write_markers(self, by):
         """Note in the run's journal what was undone, and in the one it had undone that this is done again."""

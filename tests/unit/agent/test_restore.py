@@ -16,7 +16,7 @@ from driver import Driver
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tvmops.agent import journal
+from tvmops.agent import inodes, journal
 
 Task = dict[str, Any]
 numbers = itertools.count(1)
@@ -290,3 +290,13 @@ def test_the_journal_is_json_of_what_was(board: Driver, tmp_path: Path, state: P
     assert (state / "runs" / run / "journal" / entry["was"]["kept"]).read_text() == "old"
     assert (state / "runs" / run / "journal").stat().st_mode & 0o077 == 0
     json.dumps(entry)
+
+
+def test_what_a_killed_agent_left_incomplete_does_not_stay(board: Driver, tmp_path: Path) -> None:
+    left = tmp_path / Path(inodes.temporary_name(str(tmp_path / "f"))).name
+    left.write_text("half of i")
+    board.batch([{"module": "copy", "args": {"dest": f"{tmp_path}/f", "content": "new"}}])
+    assert [path.name for path in tmp_path.iterdir()] == ["f"]
+    left.mkdir()
+    assert board.task("copy", {"dest": f"{tmp_path}/f", "content": "newer"})["changed"]
+    assert (tmp_path / "f").read_text() == "newer"

@@ -29,6 +29,7 @@ def act(ctx, args):
     found = restore.Restoration(folder, args["run"], args["force"], ctx.diff)
     found.carry_out(args["by"], ctx.progress)
     if not ctx.check:
+        found.remove_leftovers()
         found.write_markers(args["by"])
     outcome = {
         "changed": bool(found.undone),
