@@ -307,6 +307,18 @@ class Controller:
         done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
         return done.returncode, done.stdout + done.stderr
 
+    def run_and_go(self, command: list[str], said: str) -> tuple[int, str]:
+        """Run a command; the task that waits is let go once the command has said this."""
+        lines: list[str] = []
+        environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+            assert process.stdout
+            for line in process.stdout:
+                lines.append(line)
+                if said in line:
+                    self.go()
+        return process.returncode, "".join(lines)
+
     def go(self) -> None:
         (self.folder / "go").touch()
 
@@ -320,8 +332,7 @@ def test_a_killed_controller_is_followed_by_the_next(controller: Controller, tmp
     process = controller.start()
     process.kill()
     process.communicate()
-    threading.Timer(2.0, controller.go).start()
-    code, shown = controller.run(controller.playbook())
+    code, shown = controller.run_and_go(controller.playbook(), "following it to its end")
     assert code == 0, shown
     assert "run of site.yml (since" in shown
     assert "was cut off and goes on there; following it to its end" in shown
@@ -369,8 +380,7 @@ def test_two_controllers_at_once(controller: Controller) -> None:
     assert code == 16
     assert "waiting for" in shown
     assert "waited 2 seconds" in shown
-    threading.Timer(2.0, controller.go).start()
-    code, shown = controller.run(controller.playbook("--wait"))
+    code, shown = controller.run_and_go(controller.playbook("--wait"), "waiting for")
     assert code == 0, shown
     out, _ = first.communicate(timeout=SECONDS)
     assert first.returncode == 0, out
@@ -401,9 +411,8 @@ def test_attach_stops_a_lost_run(controller: Controller, tmp_path: Path) -> None
     first = controller.start()
     first.kill()
     first.communicate()
-    threading.Timer(2.0, controller.go).start()
-    _, shown = controller.run(controller.command("attach", "--host", "board", "--stop"))
-    assert "its running task is the last" in shown
+    command = controller.command("attach", "--host", "board", "--stop")
+    _, shown = controller.run_and_go(command, "its running task is the last")
     assert "board: waits ... changed" in shown
     assert (tmp_path / "2").exists()
     assert not (tmp_path / "4").exists()

@@ -140,6 +140,12 @@ def test_a_frozen_agent_keeps_the_board_until_its_lease_is_stolen(tmp_path: Path
     with Driver(cache) as first, Driver(cache) as second:
         run_of(first, MINE, [shell("true")])
         first.finish()
+
+        def idle() -> bool:
+            second.send({"op": "status"})
+            return second.wait_for("status")["lease"]["running"] is False
+
+        until(idle)
         os.kill(first.process.pid, signal.SIGSTOP)
         second.send({"op": "steal"})
         assert second.wait_for("refused")["lease"]["lasts"] > 0
