@@ -1,6 +1,6 @@
 """The module git, against repositories made here, by file:// URLs.
 
-Cloning by ssh and https is not tested: only what git is told, and what its refusals become.
+Cloning by https is not tested: no host is in reach. For ssh see tests/integration/test_git_over_ssh.py.
 """
 
 from __future__ import annotations

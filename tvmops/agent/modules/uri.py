@@ -1,4 +1,7 @@
-"""uri: talk to a web service."""
+"""uri: talk to a web service.
+
+A change is a file at dest that became another: one that already has the content does not count, unlike in Ansible.
+"""
 
 import json
 import os
