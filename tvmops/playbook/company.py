@@ -109,7 +109,12 @@ class Company:
         return (
             self.lockstep or task.run_once is not None or task.any_errors_fatal is not None
             or task.throttle is not None or self._planned.play.throttle is not None or task.module in FOR_ALL
+            or self.gives_facts(task)
         )  # fmt: skip
+
+    def gives_facts(self, task: Task) -> bool:
+        """True when hosts may set each other's facts here: all wait until they are set."""
+        return not self.free and task.delegate_to is not None and task.delegate_facts is not None
 
     def meet(self, entry: Entry) -> tuple[Meeting, bool]:
         """Wait for all others that come to a task; (what they share, whether this host is the first of them)."""

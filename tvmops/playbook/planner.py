@@ -181,6 +181,8 @@ class Planner:
                 once = True
             if once:
                 return "the other hosts: run_once"
+        if task.delegate_to is not None and task.delegate_facts is not None and len(planned.batch) > 1:
+            return "the other hosts: delegate_facts"
         role = task.role
         if role is not None and role.once and self._roles_used.setdefault(role.same, role) is not role:
             return "its turn: the role may have run already"
@@ -285,7 +287,7 @@ class Planner:
             self.stopped = not any(section.kind == "tasks" for section in entry.path)
             if task.module in SENDERS and not _forgiven(entry):
                 self.plan.problems.extend(_missing_files(task, prepared))
-        if task.module in local.MODULES:
+        if task.module in local.MODULES and not prepared.gives_facts_to:
             self.state.remember(task, facts_of(prepared))
         if task.register:
             self.state.results.values[task.register] = result

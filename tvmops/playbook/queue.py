@@ -118,7 +118,7 @@ class TaskQueue:
         prepared, task = queued.prepared, queued.entry.task
         self._waiting.append(queued)
         result = queued.local_result()
-        facts = facts_of(prepared)
+        facts = {} if prepared.gives_facts_to else facts_of(prepared)
         self._count_on(queued, [*facts, *([task.register] if task.register else [])])
         self.state.remember(task, facts)
         if task.register:
@@ -263,6 +263,8 @@ class TaskQueue:
         result = queued.final_result()
         assert self.watcher is not None
         self._learn(queued, result)
+        if prepared.gives_facts_to and not queued.remote:
+            self._other(prepared.gives_facts_to).remember(queued.entry.task, Alone.facts(result))
         if result.get("changed") and not result.get("failed") and not result.get("skipped"):
             complaint = self.watcher.changed(queued)
             if complaint:
@@ -283,13 +285,15 @@ class TaskQueue:
         if task.register:
             self.state.results.values[task.register] = result
         if not queued.remote:
-            self.state.remember(task, Alone.facts(result))
+            if not queued.prepared.gives_facts_to:
+                self.state.remember(task, Alone.facts(result))
             return
         for facts, target in Alone.facts_of_board(queued, result):
-            state, shared = self.state, self.state.shared
-            if queued.prepared.conduct.delegate_facts and target is not None:
-                state = shared.state(shared.host(target))
-            state.facts.learn(facts)
+            given = queued.prepared.conduct.delegate_facts and target is not None
+            (self._other(str(target)) if given else self.state).facts.learn(facts)
+
+    def _other(self, host: str) -> HostState:
+        return self.state.shared.state(self.state.shared.host(host))
 
 
 def out_of_reach(error: HostUnreachable) -> dict[str, Any]:

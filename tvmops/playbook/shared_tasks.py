@@ -32,7 +32,8 @@ class SharedTasks:
         except ConfigError as fault:
             run.queue.add(Queued(entry, run.faulty(entry, fault), run.context(entry)))
             return
-        if not (once or fatal or company.lockstep):
+        gives = company.gives_facts(entry.task)
+        if not (once or fatal or gives or company.lockstep):
             self._alone(entry)
             return
         run.queue.flush("the other hosts")
@@ -41,7 +42,7 @@ class SharedTasks:
         else:
             company.arrive((*entry.trail, *ARRIVED))
             self._carry_out(entry, fatal=fatal)
-        if fatal or company.lockstep:
+        if fatal or gives or company.lockstep:
             company.leave(entry)
 
     def _alone(self, entry: Entry) -> None:
