@@ -18,6 +18,14 @@ class ModuleError(Exception):
         self.values = values
 
 
+def may_come(what):
+    """Raise Unknown for something missing that an earlier task of a check run may bring; return when it would not."""
+    from . import node, overlay
+
+    if overlay.unsure():
+        raise node.Unknown("%s is not on the board yet; an earlier task may bring it" % what)
+
+
 class Context:
     """One task's view of the agent."""
 
@@ -52,6 +60,7 @@ class Context:
                 stderr=error.stderr,
             )
         except (OSError, ValueError) as error:
+            may_come("what %s needs" % argv[0])
             reason = getattr(error, "strerror", None) or str(error)
             where = " in %s" % cwd if cwd else ""
             raise ModuleError("cannot run %s%s: %s" % (argv[0], where, reason), rc=2, cmd=argv)

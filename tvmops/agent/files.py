@@ -24,7 +24,7 @@ import stat
 import time
 
 from . import inodes, journal, overlay
-from .context import ModuleError
+from .context import ModuleError, may_come  # noqa: F401
 from .inodes import default_mode, sync_directory
 from .looking import (  # noqa: F401
     content_of,

@@ -12,7 +12,7 @@ TEMPORARY = ".tvmops-"  # what new files are called until they are complete
 
 
 def temporary_name(path):
-    """What a new file is called until it takes the place of `path`: always the same, so that none is left over twice."""
+    """What a new file is called until it takes the place of `path`: always the same, so that a left one is found."""
     directory, name = os.path.split(path.rstrip("/"))
     return os.path.join(directory or ".", "%s%08x" % (TEMPORARY, zlib.crc32(os.fsencode(name)) & 0xFFFFFFFF))
 

@@ -9,6 +9,7 @@ import stat
 import time
 
 from . import overlay
+from .node import Unknown
 
 CHUNK = 1024 * 1024
 FRESH = 2.0  # seconds: a file's times are no finer than the system's ticks
@@ -136,6 +137,8 @@ def content_of(path):
 
 def local_copy(path):
     """A path on the disk with this file's content. Raises OSError and Unknown."""
+    if overlay.unsure() and not overlay.active().tree.exists(path):
+        raise Unknown("%s is not on the board yet; an earlier task may bring it" % path)
     return path if overlay.active() is None else overlay.active().tree.local_copy(path)
 
 

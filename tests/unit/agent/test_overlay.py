@@ -134,3 +134,24 @@ def test_a_download_is_compared_with_what_is_there(board: Driver, tmp_path: Path
         assert dest.read_bytes() == content
         assert board.batch([fetch])[0]["changed"] == verdicts[-1]
     assert verdicts == [False, True, True, True, True]
+
+
+def test_programs_and_lists_that_earlier_tasks_may_bring(board: Driver, tmp_path: Path) -> None:
+    listed = f"{tmp_path}/requirements.txt"
+    pip = {"requirements": listed, "executable": "no-such-pip"}
+    [alone] = board.batch([task("pip", name="x", executable="no-such-pip")], check=True)
+    assert "no program no-such-pip" in alone["msg"]
+    results = board.batch(
+        [
+            task("copy", dest=listed, content="some-package==1.0\n"),
+            {**task("pip", **pip), "ignore_errors": True},
+            task("command", cmd="install-pip"),
+            task("pip", **pip),
+            task("pip", requirements=listed, virtualenv=f"{tmp_path}/venv"),
+        ],
+        check=True,
+    )
+    assert "no program no-such-pip" in results[1]["msg"]
+    assert [(one["changed"], one["failed"]) for one in results[3:]] == [(True, False)] * 2, results
+    assert results[3]["unknown"]
+    assert not any(tmp_path.iterdir())

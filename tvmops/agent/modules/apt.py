@@ -3,7 +3,7 @@
 import os
 import time
 
-from .. import overlay
+from .. import files, overlay
 from ..context import ModuleError
 from ..debian import cache, faults, packages, program, simulate
 from ..debian.manager import Apt
@@ -152,8 +152,9 @@ def _install_deb(ctx, apt, args, outcome):
     path = args["deb"]
     if "://" in path:
         raise ModuleError("deb: %s: give a file on the board; the module get_url fetches one" % path)
-    if not os.path.isfile(path):
+    if not files.is_file(path) and not files.unsure():
         raise ModuleError("deb: there is no file %s on the board" % path)
+    path = files.local_copy(path)
     rc, text, stderr = ctx.run(["dpkg-deb", "-f", path, "Package", "Version", "Architecture"], timeout=60)
     fields = dict(line.split(": ", 1) for line in text.splitlines() if ": " in line)
     if rc != 0 or "Package" not in fields:
