@@ -17,6 +17,7 @@ import processes
 import pytest
 from ssh_servers import Sshd
 
+from tvmops.agent.lease import Lease
 from tvmops.connection import Connection, connect
 from tvmops.connection.session import AgentSession, RunTag
 from tvmops.errors import HostBusy, HostUnreachable
@@ -384,6 +385,19 @@ def test_two_controllers_at_once(controller: Controller) -> None:
     assert code == 0, shown
     out, _ = first.communicate(timeout=SECONDS)
     assert first.returncode == 0, out
+
+
+def test_what_is_delegated_to_this_machine_needs_no_lease_of_it(controller: Controller, tmp_path: Path) -> None:
+    (tmp_path / "site.yml").write_text(
+        "- hosts: all\n  gather_facts: false\n  tasks:\n"
+        "    - shell: echo $$ > {{ folder }}/here\n      delegate_to: localhost\n"
+    )
+    lease = Lease(str(tmp_path / "agent-state"))
+    assert lease.take({"run": OTHER.run, "owner": OTHER.owner, "what": OTHER.what, "host": "localhost"}) is None
+    code, shown = controller.run(controller.playbook())
+    assert code == 0, shown
+    assert (tmp_path / "here").exists()
+    lease.release()
 
 
 def test_attach_follows_and_shows(controller: Controller, tmp_path: Path) -> None:

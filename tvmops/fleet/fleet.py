@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from tvmops.connection.options import connection_kind
 from tvmops.fleet.interrupt import Interruption
 from tvmops.fleet.lost import owner_name
 from tvmops.fleet.recap import Recap
@@ -196,9 +197,11 @@ class Fleet:
         """Sessions for tasks that are delegated to a host; they are not those of its own run."""
         with self._lock:
             if name not in self._delegated:
-                self._delegated[name] = self._make_sessions(self._prepared.shared.host(name), lambda _line: None)
-                self._delegated[name].others = self._other
-                self._delegated[name].manners = self._prepared.manners
+                host = self._prepared.shared.host(name)
+                sessions = self._delegated[name] = self._make_sessions(host, lambda _line: None)
+                sessions.others, sessions.manners = self._other, self._prepared.manners
+                if connection_kind(host) == "local":
+                    sessions.tag = None  # runs on different boards may all have something to do on this machine
             return self._delegated[name]
 
     def _default_sessions(self, host: Host, notify: Callable[[str], None]) -> HostSessions:
