@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 from tvmops.errors import ConfigError, HostUnreachable
@@ -13,7 +14,7 @@ from tvmops.playbook.conduct import flag
 from tvmops.playbook.faults import Pending, TemplateFault
 from tvmops.playbook.handlers import Handlers
 from tvmops.playbook.including import children_of, inclusions
-from tvmops.playbook.model import Task
+from tvmops.playbook.model import Included, Task
 from tvmops.playbook.plan import Entry, PlayPlan, counts
 from tvmops.playbook.prepare import Prepared, Step, TaskContext, failure, prepare_task
 from tvmops.playbook.progress import END
@@ -153,6 +154,9 @@ class PlayRun:
         waiting = [one for one in self.queue.waiting if one.entry.task.role is role and one.remote]
         if waiting or role.same in self._roles_used:
             self._roles_done.add(role.same)
+        if self.queue:
+            # Should one of its tasks fail, it is not over yet.
+            self._passed.append(entry)
 
     def _notified(self, entry: Entry) -> bool:
         """Whether a handler is to run; what is queued may yet notify it."""
@@ -251,16 +255,28 @@ class PlayRun:
             failed = Prepared(entry.task, prepared.title, (step,), ignore_errors=prepared.ignore_errors)
             self.queue.add(Queued(entry, failed, context))
             return
-        for step in steps:
-            one = Prepared(entry.task, prepared.title, (Step(step.variables, step.label, result=step.result),))
-            self.queue.add(Queued(entry, one, context))
-        for one_found in found:
-            self.handlers.extend(one_found.handlers)
-            self.scopes.add_roles(one_found.roles)
+        shown = [(Step(step.variables, step.label, result=step.result),) for step in steps]
+        queued = [Queued(entry, Prepared(entry.task, prepared.title, one), context) for one in shown]
+        queued[0].undo.append(self._bring_in(found))
+        for one in queued:
+            self.queue.add(one)
         options = self.state.shared.options
         chosen = [child for child in children if selected(child.task.tags, options.tags, options.skip_tags)]
         self.report.total += sum(counts(child) for child in chosen)
         self.entries.extendleft(reversed(chosen))
+
+    def _bring_in(self, found: list[Included]) -> Callable[[], None]:
+        """Add handlers and roles of included roles -> what takes that back, should the include not be reached."""
+        handlers, roles = [*self.handlers.tasks], self.scopes.roles
+        for one in found:
+            self.handlers.extend(one.handlers)
+            self.scopes.add_roles(one.roles)
+
+        def undo() -> None:
+            self.handlers.tasks[:] = handlers
+            self.scopes.roles = roles
+
+        return undo
 
     # -- handlers ---------------------------------------------------------------------------------------------------
 
@@ -326,6 +342,7 @@ class PlayRun:
             entries.append(current)
         first = failed.entry.trail if failed else entries[0].trail if entries else END
         passed, self._passed = [one for one in self._passed if one.trail > first], []
+        self._roles_done -= {one.task.role.same for one in passed if one.task.module == "meta" and one.task.role}
         for entry in entries:
             if entry.candidate:
                 self.handlers.back(entry.task)

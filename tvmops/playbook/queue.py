@@ -14,7 +14,7 @@ from tvmops.playbook.plan import facts_of
 from tvmops.playbook.prepare import failure
 from tvmops.playbook.report import Report
 from tvmops.playbook.state import HostState
-from tvmops.playbook.variables import FACT_MODULES
+from tvmops.playbook.variables import AWAITED, FACT_MODULES
 
 
 class Broken(Exception):
@@ -133,7 +133,8 @@ class TaskQueue:
         absent = [name for name in names if name not in values]
 
         def undo() -> None:
-            values.update(before)
+            # What was awaited then has been given since, by a task that did run.
+            values.update({name: value for name, value in before.items() if value is not AWAITED})
             for name in absent:
                 values.pop(name, None)
             state.included = included

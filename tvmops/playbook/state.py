@@ -208,7 +208,7 @@ class PlayScope:
             about["ansible_limit"] = state.shared.options.limit
         run_tags, skip_tags = state.shared.options.tags, state.shared.options.skip_tags
         about.update(ansible_run_tags=sorted(run_tags) or ["all"], ansible_skip_tags=sorted(skip_tags))
-        self._roles: list[Role] = []
+        self._roles: tuple[Role, ...] = ()
         self._about = Known(about)
         self._files: list[Layer] | None = None
         self._vars_of_roles: list[Layer] = []
@@ -222,12 +222,21 @@ class PlayScope:
             ansible_play_hosts=hosts, ansible_play_batch=batch, play_hosts=batch, group_names=names
         )
 
+    @property
+    def roles(self) -> tuple[Role, ...]:
+        """The roles of the play so far, weakest first."""
+        return self._roles
+
+    @roles.setter
+    def roles(self, roles: tuple[Role, ...]) -> None:
+        self._roles = roles
+        self._about.values.update(names_of_roles(roles))
+        self._vars_of_roles = exported_vars(roles)
+        self._defaults_of_roles = exported_defaults(roles)
+
     def add_roles(self, roles: Iterable[Role]) -> None:
         """From now on these are roles of the play: an include_role has been reached."""
-        self._roles += roles
-        self._about.values.update(names_of_roles(self._roles))
-        self._vars_of_roles = exported_vars(self._roles)
-        self._defaults_of_roles = exported_defaults(self._roles)
+        self.roles = (*self._roles, *roles)
 
     def base(self) -> Scope:
         """What the play itself sees, before any task."""

@@ -259,3 +259,41 @@ def test_a_handler_that_another_notifies_before_its_turn_runs_once(run_playbook:
         + "\n"
     )
     assert (tmp_path / "handlers").read_text().split() == ["zero", "one", "two", "after", "zero"]
+
+
+def test_the_handlers_of_an_include_that_is_not_reached_do_not_count(run_playbook: RunPlaybook, tmp_path: Path) -> None:
+    run_playbook(
+        HEAD
+        + "  tasks:\n    - block:\n        - {command: 'true', notify: h}\n        - command: 'false'\n"
+        + "        - include_role: {name: late}\n      rescue:\n        - debug:\n"
+        + "  handlers:\n    - name: h\n      shell: echo play >> {{ root }}/handlers\n",
+        files={
+            "roles/late/tasks/main.yml": "- command: 'true'\n",
+            "roles/late/handlers/main.yml": "- name: h\n  shell: echo late >> {{ root }}/handlers\n",
+        },
+    )
+    assert (tmp_path / "handlers").read_text() == "play\n"
+
+
+def test_a_role_is_not_over_while_one_of_its_tasks_is_rescued(run_playbook: RunPlaybook, tmp_path: Path) -> None:
+    ran = run_playbook(
+        HEAD + "  roles: [once, once]\n",
+        files={
+            "roles/once/tasks/main.yml": "- block:\n    - command: 'false'\n  rescue:\n"
+            "    - shell: echo rescued >> {{ root }}/seen\n  always:\n    - shell: echo always >> {{ root }}/seen\n"
+        },
+    )
+    assert (tmp_path / "seen").read_text().split() == ["rescued", "always"]
+    assert not ran.recap.hosts["h1"].failed
+
+
+def test_a_result_stays_when_a_later_task_of_that_name_is_not_reached(
+    run_playbook: RunPlaybook, tmp_path: Path
+) -> None:
+    run_playbook(
+        HEAD
+        + "  tasks:\n    - {command: echo one, register: r}\n    - block:\n        - command: 'false'\n"
+        + "        - {command: echo two, register: r}\n      rescue:\n        "
+        + write_line("seen", "{{ r.stdout }}")
+    )
+    assert (tmp_path / "seen").read_text() == "one"
