@@ -220,12 +220,19 @@ class Repository:
                 if name.endswith(".lock"):
                     os.unlink(os.path.join(folder, name))
         if self.head() is None or self.ask("fsck", "--connectivity-only", "--no-dangling") is None:
-            for folder, _, names in os.walk(self.dest):
-                if ".git" in names and folder != self.dest:  # a submodule, whose repository goes with this one
-                    shutil.rmtree(folder)
+            self.drop_submodules()
             self.create()
         elif not self.args["bare"]:
             self.run("reset", "--hard", deadline=CHANGE_DEADLINE)
+
+    def drop_submodules(self):
+        """Remove the submodules and their repositories."""
+        for folder, _, names in os.walk(self.dest):
+            if ".git" in names and folder != self.dest:
+                shutil.rmtree(folder)
+        modules = os.path.join(self.dest, ".git", "modules")
+        if os.path.isdir(modules):
+            shutil.rmtree(modules)
 
     def move_git_dir(self, path):
         """Have the git directory elsewhere; submodules are joined with theirs by the next update of submodules."""

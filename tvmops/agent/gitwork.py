@@ -79,17 +79,26 @@ def submodules_to_update(repository):
     return sorted(found + [path for path in (_behind(repository) if tracked else []) if path not in found])
 
 
-def update_submodules(repository):
-    """Bring all submodules to what they should be -> whether that changed any."""
+def update_submodules(repository, mend=False):
+    """Bring all submodules to what they should be -> whether that changed any.
+
+    With `mend`, those that an interrupted change has left damaged are fetched anew.
+    """
     if not _has_submodules(repository):
         return False
     args = repository.args
-    before = repository.run("submodule", "status", "--recursive")
-    repository.run("submodule", "sync", "--recursive", deadline=CHANGE_DEADLINE)
+    before = repository.ask("submodule", "status", "--recursive")
     words = ["submodule", "update", "--init", "--recursive"]
     words += (["--force"] if args["force"] else []) + (["--remote"] if args["track_submodules"] else [])
-    repository.run(*words, deadline=CHANGE_DEADLINE)
-    return repository.run("submodule", "status", "--recursive") != before
+    try:
+        repository.run("submodule", "sync", "--recursive", deadline=CHANGE_DEADLINE)
+        repository.run(*words, deadline=CHANGE_DEADLINE)
+    except ModuleError:
+        if not mend:
+            raise
+        repository.drop_submodules()
+        repository.run(*words, deadline=CHANGE_DEADLINE)
+    return repository.ask("submodule", "status", "--recursive") != before
 
 
 def verify(repository, target):

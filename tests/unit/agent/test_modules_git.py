@@ -366,7 +366,7 @@ def test_objects_of_a_reference_and_the_umask(clone: Clone, upstream: Upstream, 
     assert "no git repository" in other.failure(reference=str(tmp_path))
 
 
-@pytest.mark.parametrize("damage", ["lock", "files", "empty objects", "no head"])
+@pytest.mark.parametrize("damage", ["lock", "files", "empty objects", "no head", "no submodule", "half a submodule"])
 def test_an_interrupted_change_is_mended(clone: Clone, upstream: Upstream, damage: str) -> None:
     clone.converge()
     git_dir = clone.dest / ".git"
@@ -378,11 +378,17 @@ def test_an_interrupted_change_is_mended(clone: Clone, upstream: Upstream, damag
         for path in [*git_dir.glob("objects/pack/*"), *git_dir.glob("objects/??/*")]:
             path.chmod(0o600)
             path.write_bytes(b"")
+    if damage == "no submodule":
+        shutil.rmtree(git_dir / "modules")
+    if damage == "half a submodule":
+        shutil.rmtree(git_dir / "modules/lib/objects")
+        (git_dir / "modules/lib/HEAD").write_bytes(b"")
     if damage == "no head":
         (git_dir / "refs/heads/main").write_bytes(b"")
     clone.converge()
     assert clone.git("status", "-sb").splitlines() == ["## main...origin/main"]
     assert clone.git("fsck") == ""
+    assert (clone.dest / "lib/file").read_text() == "inner\n"
 
 
 def test_a_clone_that_was_cut_off_at_its_very_start(clone: Clone) -> None:

@@ -167,8 +167,9 @@ def _change(repository, before, after):
     if after["_absent"] and not args["bare"]:
         gitwork.name_default(repository, after["_remote"])
     gitwork.check_out(repository, target)
-    if args["recursive"] and not args["bare"] and gitwork.update_submodules(repository):
-        values["submodules_changed"] = True
+    if args["recursive"] and not args["bare"]:
+        if gitwork.update_submodules(repository, mend=before.get("state") == "interrupted"):
+            values["submodules_changed"] = True
     repository.finish()
     values["_undo"] = [{"kind": "git", "text": "%s: %s -> %s" % (args["dest"], before["commit"], after["commit"])}]
     return values
