@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -32,6 +33,23 @@ _PATTERNS = ("match", "search", "regex", "regex_search")
 
 Arguments = Sequence[list[Any]]
 Named = Mapping[str, list[Any]]
+
+
+def literal(value: Any) -> list[Any] | None:
+    """An expression for a value that is known here, or None when it would not be the same on a board."""
+    kind = type(value)
+    if value is None or kind in (bool, int) or (kind is float and math.isfinite(value)):
+        return ["lit", value]
+    if isinstance(value, str):
+        text = str(value)
+        return ["lit", text] if not any("\ud800" <= one <= "\udfff" for one in text) else None
+    if kind is tuple or isinstance(value, list):
+        parts = [literal(one) for one in value]
+        return None if None in parts else ["tuple" if kind is tuple else "list", parts]
+    if isinstance(value, dict):
+        pairs = [[literal(key), literal(one)] for key, one in value.items()]
+        return None if any(None in pair for pair in pairs) else ["dict", pairs]
+    return None
 
 
 def filter_problem(name: str, arguments: Arguments, named: Named) -> bool:

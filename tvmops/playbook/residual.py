@@ -7,7 +7,6 @@ as for any result that is not here yet, and the condition waits for a batch of i
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection
 from functools import lru_cache
 from typing import Any
@@ -21,10 +20,10 @@ from tvmops.playbook.portable import (
     COMPARISONS,
     OPERATORS,
     filter_problem,
+    literal,
     method_problem,
     test_problem,
 )
-from tvmops.playbook.undefined import Missing
 from tvmops.playbook.values import Condition
 from tvmops.playbook.variables import Scope
 
@@ -175,22 +174,10 @@ class _Splitter:
 
     def literal(self, value: Any) -> Expr:
         """A known value, as it is on the board. Raises Pending when it would not be the same there."""
-        kind = type(value)
-        if value is None or kind in (bool, int):
-            return ["lit", value]
-        if kind is float and math.isfinite(value):
-            return ["lit", value]
-        if isinstance(value, str) and not isinstance(value, Missing):
-            text = str(value)
-            if text.isascii() or not any("\ud800" <= one <= "\udfff" for one in text):
-                return ["lit", text]
-        if isinstance(value, tuple) and kind is tuple:
-            return ["tuple", [self.literal(one) for one in value]]
-        if isinstance(value, list):
-            return ["list", [self.literal(one) for one in value]]
-        if isinstance(value, dict):
-            return ["dict", [[self.literal(key), self.literal(one)] for key, one in value.items()]]
-        raise self.refuse()
+        found = literal(value)
+        if found is None:
+            raise self.refuse()
+        return found
 
 
 def _name(_splitter: _Splitter, node: nodes.Name) -> _Part:
