@@ -91,7 +91,7 @@ def run_as(account, run, wire, services):
         os.close(down_write)
         wire.abandon()
         child = _Child(run.task, space, os.fdopen(up_write, "wb", 0), os.fdopen(down_read, "rb"))
-        child.recorder = services.recorder.lent(account.pw_uid)
+        child.recorder = services.recorder.lent(account.pw_uid, run.check)
         child.live(account, run)
     _children[pid] = space
     os.close(up_write)

@@ -93,6 +93,7 @@ class Journal:
         self._kept = None
         self._unsynced = None  # since when there are lines that may not be on the disk, time.monotonic()
         self._count = 0
+        self._fresh = []  # descriptors of the folders that are not on the disk yet
 
     def note(self, path, was, now, how="content"):
         """A path is about to change. how: content, attributes or times: what is to be undone."""
@@ -152,7 +153,7 @@ class Journal:
                 pass
             lent = Journal(self.folder, self.about)
             lent.task, lent._kept_name = self.task, name
-            lent._index = os.dup(self._index)
+            lent._index, lent._fresh = os.dup(self._index), self._fresh
             lent._kept = os.open(os.path.join(self.folder, name), os.O_RDONLY | os.O_DIRECTORY)
             return lent
         except OSError as error:
@@ -165,6 +166,7 @@ class Journal:
             self._unsynced = None
             try:
                 os.fdatasync(self._index)
+                self._sync_folders()
             except OSError as error:
                 self._give_up(error)
 
@@ -199,10 +201,14 @@ class Journal:
         if os.fstat(self._index).st_size == 0:
             header = dict(self.about, format=1, started=time.time(), uid=os.geteuid())
             os.write(self._index, line_of(header))
-        for directory in (self.folder, os.path.dirname(self.folder)):
-            descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+            above = (self.folder, os.path.dirname(self.folder))
+            self._fresh = [os.open(directory, os.O_RDONLY | os.O_DIRECTORY) for directory in above]
+
+    def _sync_folders(self):
+        for descriptor in self._fresh:
             os.fsync(descriptor)
             os.close(descriptor)
+        self._fresh = []
 
     def _write(self, entry, sync):
         if self.problem:
