@@ -157,7 +157,7 @@ def _load(loader: Loader, use: Use, inherited: Inherited) -> _Loaded | None:
     inner = replace(inherited, role=role, within=(), group=0)
     if use.from_include and use.parents:
         inner = replace(inner, included_from=(use.parents[-1], *inherited.included_from))
-    own = (*reader.tasks(inner), *([_completion(loader, inner)] if role.once else []))
+    own = (*reader.tasks(inner), _completion(loader, inner))
     return _Loaded(
         role,
         (*(task for one in loaded for task in one.tasks), *own),

@@ -297,3 +297,15 @@ def test_a_result_stays_when_a_later_task_of_that_name_is_not_reached(
         + write_line("seen", "{{ r.stdout }}")
     )
     assert (tmp_path / "seen").read_text() == "one"
+
+
+def test_a_role_that_was_included_counts_where_duplicates_are_not_allowed(
+    run_playbook: RunPlaybook, tmp_path: Path
+) -> None:
+    run_playbook(
+        HEAD
+        + "  tasks:\n    - include_role: {name: one}\n    - include_role: {name: one}\n"
+        + "    - import_role: {name: one, allow_duplicates: false}\n",
+        files={"roles/one/tasks/main.yml": "- shell: echo x >> {{ root }}/count\n"},
+    )
+    assert (tmp_path / "count").read_text() == "x\nx\n"
