@@ -67,9 +67,8 @@ class PlayRun:
         try:
             self._loop()
             self.company.end()
-        except HostUnreachable as error:
+        except HostUnreachable:
             self.company.fails(unreachable=True)
-            self._shared_tasks.unreachable(self._current, error)
             raise
         except (HostFailed, HostStopped):
             self.company.fails()
@@ -347,12 +346,19 @@ class PlayRun:
             if entry.candidate:
                 self.handlers.back(entry.task)
                 self.report.total -= 1
-            if entry.task.include is not None and entry.prepared is None:
-                # What it brings in is found out anew.
-                for child in [one for one in self.entries if one.comes_from(entry)]:
-                    self.entries.remove(child)
-                    self.drop(child)
-        self.entries.extendleft(sorted([*entries, *passed], key=lambda entry: entry.trail, reverse=True))
+        back = self._without_included([*entries, *passed])
+        self.entries.extendleft(sorted(back, key=lambda entry: entry.trail, reverse=True))
+
+    def _without_included(self, back: list[Entry]) -> list[Entry]:
+        """What goes back, without what its includes brought in: that is found out anew."""
+        anew = [one for one in back if one.task.include is not None and one.prepared is None]
+        for one in [one for one in (*back, *self.entries) if any(one.comes_from(other) for other in anew)]:
+            self.drop(one)
+            if one in back:
+                back.remove(one)
+            else:
+                self.entries.remove(one)
+        return back
 
     def _fail(self, path: Path, failed: Exception) -> None:
         """Go on where a failure at `path` is dealt with; where it is not, only handlers may still run."""

@@ -64,6 +64,10 @@ class SharedTasks:
             with run.company.throttled(entry):
                 run.enqueue(entry)
                 run.queue.flush("the other hosts")
+        except HostUnreachable as error:
+            if fatal:
+                self._tell(title_of(entry.task), f"was lost ({error.message})")
+            raise
         finally:
             self._fatal = False
 
@@ -104,11 +108,6 @@ class SharedTasks:
             self._for_all.update(result=result, facts=facts, remembered=not queued.remote)
         if self._fatal and status in ("failed", "rescued"):
             self._tell(queued.prepared.title, "failed")
-
-    def unreachable(self, entry: Entry | None, error: HostUnreachable) -> None:
-        """The host went out of reach in the middle of a task."""
-        if self._fatal and entry is not None:
-            self._tell(title_of(entry.task), f"was lost ({error.message})")
 
     def _tell(self, title: str, what: str) -> None:
         host = self._run.state.host.name
