@@ -55,6 +55,7 @@ class PlayRun:
         self._last_path: Path = ()
         self._roles_used: set[str] = set()
         self._roles_done: set[str] = set()
+        self._last_flush = False  # the handlers that run are those at the end of a part of the play
         self._failed: Exception | None = None
         self._stopped: HostStopped | None = None
 
@@ -282,6 +283,7 @@ class PlayRun:
     def flush_handlers(self, entry: Entry) -> None:
         """Put the handlers before everything else; those that are notified run when their turn comes."""
         self.handlers.flush()
+        self._last_flush = entry.task.implicit
         children = [
             Entry(
                 task, self.planned.play.loader, trail=(*entry.trail, 1 << 20, number), path=entry.path,
@@ -332,7 +334,11 @@ class PlayRun:
         """Put back what has not run, and go on where the failure is dealt with."""
         self._put_back(broken.left, broken.failed)
         if broken.failed is not None:
-            self._fail(broken.failed.entry.path, HostFailed())
+            failed = HostFailed()
+            if broken.failed.entry.handler and self._last_flush:
+                # As in Ansible, those of the handlers that were to follow are not forced any more.
+                self._failed = self._failed or failed
+            self._fail(broken.failed.entry.path, failed)
 
     def _put_back(self, left: list[Queued], failed: Queued | None = None) -> None:
         entries = list(dict.fromkeys(one.entry for one in left))

@@ -309,3 +309,15 @@ def test_a_role_that_was_included_counts_where_duplicates_are_not_allowed(
         files={"roles/one/tasks/main.yml": "- shell: echo x >> {{ root }}/count\n"},
     )
     assert (tmp_path / "count").read_text() == "x\nx\n"
+
+
+def test_a_handler_that_fails_ends_the_handlers_even_where_they_are_forced(
+    run_playbook: RunPlaybook, tmp_path: Path
+) -> None:
+    run_playbook(
+        HEAD
+        + "  force_handlers: true\n  tasks:\n    - {command: 'true', notify: topic}\n"
+        + "  handlers:\n    - {name: one, command: 'false', listen: topic}\n"
+        + "    - {name: two, shell: 'echo x >> {{ root }}/count', listen: topic}\n"
+    )
+    assert not (tmp_path / "count").exists()
