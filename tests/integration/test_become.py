@@ -206,6 +206,35 @@ def test_breaking_off_reaches_the_root_agent(sshd: Sshd, make_account: Callable[
     assert processes.gone(int(pid.read_text()))
 
 
+def test_su_with_the_other_users_password(sshd: Sshd, make_account: Callable[..., Account]) -> None:
+    account, other = make_account(), make_account()
+    connection = login(sshd, account)
+    become = Become(user=other.name, method="su", password=other.password)
+    with AgentSession(connection, become=become) as session:
+        assert whoami(session) == f"{other.name} {other.home}"
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    ("password", "user", "message"),
+    [
+        ("wrong", None, "board: su did not accept the password"),
+        (None, None, "board: su wants a password to become .*, and none was given"),
+        ("any", "nobody-of-this-name", "board: there is no user 'nobody-of-this-name' on it"),
+    ],
+)
+def test_su_that_refuses(
+    sshd: Sshd, make_account: Callable[..., Account], password: str | None, user: str | None, message: str
+) -> None:
+    account, other = make_account(), make_account()
+    connection = login(sshd, account)
+    began = time.monotonic()
+    with pytest.raises(BecomeError, match=message):
+        AgentSession(connection, become=Become(user=user or other.name, method="su", password=password))
+    assert time.monotonic() - began < 30
+    connection.close()
+
+
 def test_variables_decide_who_to_become(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TVMOPS_BECOME_PASSWORD", raising=False)
     assert become_settings(Host("b", {})) is None

@@ -26,7 +26,7 @@ class CommandResult:
 
 @dataclass(frozen=True)
 class Become:
-    """Run as `user` by way of `method` (only sudo). `exe` and `flags` replace sudo's path and its `-H`."""
+    """Run as `user` by way of `method`, sudo or su. `exe` and `flags` replace the program's path and its own flags."""
 
     user: str = "root"
     method: str = "sudo"

@@ -71,6 +71,9 @@ def ssh_options(host: Host) -> SshOptions:
     return SshOptions(host.name, address, options.given, files, options.config_file, password)
 
 
+BECOME_METHODS = ("sudo", "su")
+
+
 def become_settings(
     host: Host,
     *,
@@ -81,17 +84,22 @@ def become_settings(
 ) -> Become | None:
     """Who the agent should run as, or None for the login user. The host's variables win over the arguments.
 
-    `become` and `user` are the playbook's keywords, `password` what --ask-become-pass read; without either the
-    environment variable TVMOPS_BECOME_PASSWORD is used. Raises ConfigError.
+    `become`, `user` and `method` are the playbook's keywords, `password` what --ask-become-pass read; without either
+    the environment variable TVMOPS_BECOME_PASSWORD is used. Raises ConfigError.
     """
     if not boolean(host, "ansible_become", become):
         return None
-    method = text(host, "ansible_become_method") or "sudo"
-    if method != "sudo":
-        raise ConfigError(_at(host, "ansible_become_method", f"'{method}' is not supported"), "use sudo")
+    given = text(host, "ansible_become_method")
+    method = (given or method or "sudo").removeprefix("ansible.builtin.")
+    if method not in BECOME_METHODS:
+        where = (
+            _at(host, "ansible_become_method", f"'{method}' is not supported") if given else f"{host.name}: {method}"
+        )
+        raise ConfigError(where, f"known: {', '.join(BECOME_METHODS)}")
     secret = text(host, "ansible_become_password") or text(host, "ansible_become_pass") or password
     return Become(
         user=text(host, "ansible_become_user") or user or "root",
+        method=method,
         password=secret or os.environ.get("TVMOPS_BECOME_PASSWORD") or None,
         exe=text(host, "ansible_become_exe"),
         flags=text(host, "ansible_become_flags"),
