@@ -35,6 +35,7 @@ CASES: dict[str, tuple[str, str, list[str], dict[str, Any]]] = {
     "serial": ("serial.yml", FOUR, [], {}),
     "any_errors_fatal": ("fatal.yml", FOUR, [], {}),
     "ends of plays": ("endplay.yml", FOUR, [], {}),
+    "failures forgiven": ("clear.yml", FOUR, [], {}),
     "modules of the controller": ("actions.yml", FOUR, [], {}),
     "facts, roles and order": ("more.yml", FOUR, [], {}),
     "forced handlers": ("more.yml", FOUR, ["--force-handlers"], {"force_handlers": True}),

@@ -28,9 +28,10 @@ class Recap:
         """The command's exit status; unreachable hosts weigh more than failed ones, as in Ansible."""
         if self.interrupted:
             return Interrupted.exit_code
-        if any(one.unreachable for one in self.hosts.values()):
+        spoiled = [one for one in self.hosts.values() if one.spoiled]
+        if any(one.unreachable for one in spoiled):
             return HostUnreachable.exit_code
-        codes = {one.exit_code for one in self.hosts.values() if one.failed}
+        codes = {one.exit_code for one in spoiled if one.failed}
         if codes == {HostBusy.exit_code}:
             return HostBusy.exit_code
         if codes or any(one.stopped for one in self.hosts.values()):

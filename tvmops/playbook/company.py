@@ -19,6 +19,13 @@ FOR_ALL = frozenset(("add_host", "pause"))
 ARRIVED, DONE = (0,), (0, 1)  # after an entry's trail; the tasks that an include brings in come after both
 
 
+def is_forgiving(task: Task) -> bool:
+    """True for `meta: clear_host_errors`."""
+    if task.module != "meta" or not task.args.constant:
+        return False
+    return bool(task.args.loose({}).get("_raw_params") == "clear_host_errors")
+
+
 class HostStopped(Exception):
     """The host's run ends here because of what happened to others."""
 
@@ -165,6 +172,18 @@ class Company:
     def fails(self, *, unreachable: bool = False) -> None:
         """This host's run ends with a failure."""
         (self.group.unreachable if unreachable else self.group.failed).add(self._host)
+
+    def forgive(self) -> None:
+        """The hosts that have failed so far take part in the plays after this one."""
+        self._together.forgive(self.group)
+
+    def forgiven(self) -> bool:
+        """Wait for the end of a play in which hosts may be forgiven; whether this one was."""
+        if not any(is_forgiving(task) for task in self._planned.play.tasks):
+            return False
+        self._progress.at(self._host, (self._planned.number, AFTER_TASKS))
+        self._progress.wait_for(self.group.hosts, (self._planned.number, AFTER_TASKS))
+        return self._host in self.group.forgiven
 
     def left(self) -> tuple[list[str], list[str]]:
         """(hosts of the play, hosts of the batch) that have not failed so far."""

@@ -70,8 +70,14 @@ class HostRecap:
     hint: str = ""
     exit_code: int = 0
     stopped: str = ""
+    forgiven: int = 0
     interrupted: bool = False
     running: bool = False
+
+    @property
+    def spoiled(self) -> bool:
+        """True when something went wrong that `meta: clear_host_errors` has not forgiven."""
+        return self.failed + self.unreachable > self.forgiven or bool(self.stopped)
 
     def count(self, status: str, changed: bool = False) -> None:
         """Add one finished task."""

@@ -45,7 +45,7 @@ def _for_all(run: PlayRun, entry: Entry, action: Callable[[PlayRun, Entry], None
     meeting, first = run.company.meet(entry)
     if not first:
         outcome = run.company.outcome(meeting)
-        if outcome and outcome.get("holds") and action is not _refresh_inventory:
+        if outcome and outcome.get("holds") and action not in (_refresh_inventory, _clear_host_errors):
             action(run, entry)
         return
     try:
@@ -103,6 +103,10 @@ def _role_complete(run: PlayRun, entry: Entry) -> None:
     run.role_complete(entry)
 
 
+def _clear_host_errors(run: PlayRun, entry: Entry) -> None:  # noqa: ARG001
+    run.company.forgive()
+
+
 def _refresh_inventory(run: PlayRun, entry: Entry) -> None:  # noqa: ARG001
     shared = run.state.shared
     with shared.changing:
@@ -123,5 +127,10 @@ ACTIONS: dict[str, Callable[[PlayRun, Entry], None]] = {
     "role_complete": _role_complete,
     "noop": _nothing,
 }
-FOR_ALL = {"end_batch": _end_batch, "end_play": _end_play, "refresh_inventory": _refresh_inventory}
+FOR_ALL: dict[str, Callable[[PlayRun, Entry], None]] = {
+    "clear_host_errors": _clear_host_errors,
+    "end_batch": _end_batch,
+    "end_play": _end_play,
+    "refresh_inventory": _refresh_inventory,
+}
 ACTIONS.update(FOR_ALL)

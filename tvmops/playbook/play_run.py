@@ -68,12 +68,18 @@ class PlayRun:
         try:
             self._loop()
             self.company.end()
-        except HostUnreachable:
+        except HostUnreachable as error:
             self.company.fails(unreachable=True)
-            raise
+            if self.queue.stopping() or not self.company.forgiven():
+                raise
+            self.report.ended_by(error)
+            self.report.forgiven()
+            self.queue.channels.reset()
         except (HostFailed, HostStopped):
             self.company.fails()
-            raise
+            if not self.company.forgiven():
+                raise
+            self.report.forgiven()
 
     def _loop(self) -> None:
         while True:

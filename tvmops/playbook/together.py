@@ -42,6 +42,7 @@ class Group:
         self.hosts = hosts
         self.failed: set[str] = set()
         self.unreachable: set[str] = set()
+        self.forgiven: set[str] = set()
         self.orders: list[Order] = []
         self.meetings: dict[Key, Meeting] = {}
 
@@ -97,6 +98,13 @@ class Together:
     def lost(self, play: int) -> bool:
         """True when all hosts of one of the play's batches have failed."""
         return any(group.lost for (number, _), group in self._groups.items() if number == play)
+
+    def forgive(self, group: Group) -> None:
+        """The failures of a batch so far are forgotten."""
+        with self._lock:
+            group.forgiven |= group.failed | group.unreachable
+            group.failed.clear()
+            group.unreachable.clear()
 
     def gone(self, play: int) -> set[str]:
         """Hosts that have failed or gone out of reach in this play or before it."""
