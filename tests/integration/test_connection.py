@@ -16,7 +16,7 @@ import pytest
 from ssh_servers import Sshd
 
 from tvmops.connection import Connection, connect
-from tvmops.connection.warm import ask_keeper, keepers
+from tvmops.connection.warm_reach import ask_keeper, keepers
 from tvmops.errors import HostUnreachable, TvmopsError
 from tvmops.inventory.model import Host
 

@@ -28,7 +28,8 @@ from tvmops.connection import warm_wire as wire
 from tvmops.connection.options import warm_seconds
 from tvmops.connection.session import AgentSession
 from tvmops.connection.ssh import SshConnection
-from tvmops.connection.warm import WarmConnection, ask_keeper, keepers
+from tvmops.connection.warm import WarmConnection
+from tvmops.connection.warm_reach import ask_keeper, keepers
 from tvmops.errors import AuthenticationError, ConfigError, HostKeyError, HostUnreachable
 from tvmops.inventory.model import Host
 

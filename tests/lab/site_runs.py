@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import os
 import re
+import secrets
 import subprocess
 import sys
 import tarfile
+import time
 from pathlib import Path
 
 from tvmops.lab import Board, Lab
@@ -43,7 +46,10 @@ PLAYBOOK = """
     - name: many small files
       copy: {content: "{{ item }} of {{ version }}\\n", dest: "/opt/site/small-{{ item }}", mode: "{{ mode }}"}
       loop: "{{ range(20) | list }}"
-    - {name: slow, command: "sleep {{ nap }}", changed_when: false}
+    - name: a gate
+      shell: "timeout 300 sh -c 'until [ -e {{ gate }} ]; do sleep 0.1; done'"
+      changed_when: false
+      when: gate != ""
     - {name: done, copy: {content: "version {{ version }}\\n", dest: /opt/site/done, mode: "{{ mode }}"}}
 """
 CONF = "# version {{ version }}\n{% for n in range(500) %}\nsetting_{{ n }} = {{ version }}\n{% endfor %}\n"
@@ -61,20 +67,44 @@ true
 class Site:
     """The playbook in a folder, and runs of it on the boards of one lab."""
 
-    def __init__(self, lab: Lab, folder: Path, *, packages: bool = False, nap: float = 0.0) -> None:
-        self.lab, self.folder = lab, folder
-        self.variables = {"packages_too": packages, "nap": nap}
+    def __init__(self, lab: Lab, folder: Path, *, packages: bool = False) -> None:
+        self.lab, self.folder, self.packages = lab, folder, packages
+        self._gate = ""
         (folder / "site.yml").write_text(PLAYBOOK)
         (folder / "conf.j2").write_text(CONF)
 
-    def start(self, board: str, version: int, *arguments: str) -> subprocess.Popen[str]:
-        """Begin to bring a board (or boards: `g1,g2`) to a version."""
+    def start(self, board: str, version: int, *arguments: str, gated: bool = False) -> subprocess.Popen[str]:
+        """Begin to bring a board (or boards: `g1,g2`) to a version. A gated run waits before its last task."""
         self._make(version)
-        values = {**self.variables, "version": version, "mode": self.mode(version)}
+        self._gate = f"/tmp/gate-{secrets.token_hex(4)}" if gated else ""
+        values = {"packages_too": self.packages, "gate": self._gate, "version": version, "mode": self.mode(version)}
         words = [word for name, value in values.items() for word in ("-e", f'{{"{name}": {_json(value)}}}')]
         return begin(
             self.lab, self.folder, "playbook", str(self.folder / "site.yml"), "--host", board, *words, *arguments
         )
+
+    def wait_at_gate(self, *boards: str) -> None:
+        """Wait until a gated run has come to its gate on all the boards. No link is needed for this, or to open it."""
+        limit = time.monotonic() + 120
+        for board in boards:
+            while not self._waiting(board):
+                assert time.monotonic() < limit, f"{board}: the run did not come to its gate"
+                time.sleep(0.1)
+
+    def open_gate(self, *boards: str) -> None:
+        """Let the run go on; a frozen board does when it thaws."""
+        for board in boards:
+            for pid in self._waiting(board):
+                with contextlib.suppress(OSError):
+                    Path(f"/proc/{pid}/root{self._gate}").touch()
+
+    def _waiting(self, board: str) -> list[int]:
+        found = []
+        for pid in self.lab.machine(board).cgroup.processes():
+            with contextlib.suppress(OSError):
+                if f"-e {self._gate} ".encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
+                    found.append(pid)
+        return found
 
     def run(self, board: str, version: int, *codes: int, within: float = 120.0) -> str:
         """Bring a board to a version."""

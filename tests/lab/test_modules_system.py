@@ -7,13 +7,36 @@ import hashlib
 import secrets
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from lab_helpers import Machine, machine_on
+from site_runs import begin, changed, finish
 
 from tvmops.errors import TvmopsError
 from tvmops.lab import Lab
+
+PLAYBOOK = """
+- hosts: all
+  gather_facts: false
+  become: true
+  tasks:
+    - {command: cat /proc/sys/kernel/random/boot_id, register: before, changed_when: false}
+    - {reboot: {msg: "it's a new kernel", reboot_timeout: 120}, register: restarted}
+    - {command: cat /proc/sys/kernel/random/boot_id, register: after, changed_when: false}
+    - assert: {that: [before.stdout != after.stdout, restarted.rebooted, restarted is changed]}
+    - {wait_for_connection: {timeout: 60}}
+    - {hostname: {name: after-restart}}
+    - {fetch: {src: /etc/hostname, dest: fetched/}}
+    - {script: show.sh one "two words", register: shown, changed_when: false}
+    - assert: {that: ["shown.stdout_lines == ['root', 'one', 'two words']"]}
+    - {raw: id -un, register: plain, changed_when: false}
+    - assert: {that: ["plain.stdout_lines == ['root']"]}
+    - {package_facts: }
+    - {service_facts: }
+    - assert: {that: ["packages.bash[0].version is version('5', '>=')", "services['ssh.service'].state == 'running'"]}
+"""
 
 
 @pytest.fixture(scope="module")
@@ -182,3 +205,12 @@ def test_the_board_restarts(lab: Lab) -> None:
         time.sleep(1)
     assert after["test"]["stdout"] == "root\n"
     assert after["boot"] != before["boot"]
+
+
+def test_a_playbook_goes_on_after_a_restart(lab: Lab, tmp_path: Path) -> None:
+    lab.up(["m3"])
+    (tmp_path / "site.yml").write_text(PLAYBOOK)
+    (tmp_path / "show.sh").write_text('#!/bin/sh\nid -un\nfor word; do echo "$word"; done\n')
+    said = finish(begin(lab, tmp_path, "playbook", str(tmp_path / "site.yml"), "--host", "m3"), 0)
+    assert changed(said) == {"m3": 3}, said
+    assert (tmp_path / "fetched/m3/etc/hostname").read_text() == "after-restart\n"

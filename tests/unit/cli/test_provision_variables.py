@@ -18,7 +18,8 @@ def test_a_host_that_gives_no_facts_has_a_reason_to_fail(tmp_path: Path, monkeyp
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     path = tmp_path / "hosts.yml"
-    path.write_text(f"all: {{hosts: {{gone: {{ansible_host: 127.0.0.1, ansible_port: {port}, ansible_ssh_timeout: 1}}}}}}\n")
+    gone = f"{{ansible_host: 127.0.0.1, ansible_port: {port}, ansible_ssh_timeout: 1}}"
+    path.write_text(f"all: {{hosts: {{gone: {gone}}}}}\n")
     inventory = load_inventory([path])
     variables = provision_variables(inventory, list(inventory.hosts.values()), RunOptions())
     problem = variables["gone"]["tvmops_release_problem"]
