@@ -10,7 +10,7 @@ from tvmops.cli.common import command
 @command(help={"stop": "end the connections that are kept; those in use end with their command"})
 def warm(ctx: Any, stop: bool = False) -> None:
     """Connections that earlier commands left open (--warm), and for how long."""
-    from tvmops.connection.warm import ask_keeper, keepers
+    from tvmops.connection.warm_reach import ask_keeper, keepers
 
     answers = [answer for path in keepers() if (answer := ask_keeper(path, "stop" if stop else "show"))]
     if stop:

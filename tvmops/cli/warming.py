@@ -21,6 +21,6 @@ def use_warm(given: bool | str) -> None:
         del os.environ["TVMOPS_WARM"]
         raise
     if wanted > 0:
-        from tvmops.connection.warm import start_keeper
+        from tvmops.connection.warm_reach import start_keeper
 
         start_keeper()

@@ -52,10 +52,10 @@ class _Way:
         """A channel to the target. Raises SSHException, OSError."""
         from paramiko.ssh_exception import SSHException
 
-        from tvmops.connection.warm import _ask
+        from tvmops.connection.warm_reach import ask
 
         request = {"op": "tunnel", "lease": self._lease, "port": target[1], "timeout": timeout}
-        connection, answer = _ask(self._path, request, Deadline(timeout + 1.0))
+        connection, answer = ask(self._path, request, Deadline(timeout + 1.0))
         if "error" in answer:
             connection.close()
             raise SSHException(str(answer.get("message", "")))
