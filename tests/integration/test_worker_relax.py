@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import socket
-import statistics
 import subprocess
 import textwrap
 import time
@@ -48,7 +47,8 @@ def test_workload_end_to_end(jobs: Jobs, name: str) -> None:
     assert measured["ok"], measured
     assert measured["task_check"] == compiled["task_check"], "the board's own output solves the task"
     assert len(measured["samples"]) == MEASURE["repeat"]
-    assert measured["runs_per_sample"] * statistics.median(measured["samples"]) > 0.005
+    assert measured["runs_per_sample"] >= MEASURE["number"]
+    assert min(measured["samples"]) > 0
     assert measured["first_run_seconds"] > 0
     assert max(found["max_abs"] for found in measured["differences"].values()) < 1e-3
     baseline = jobs.baseline(name)

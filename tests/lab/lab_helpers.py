@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -108,4 +107,4 @@ class Machine:
     def background(self, unit: str, python: str) -> None:
         self.write(f"/opt/{unit}.py", python)
         self.shell(f"systemd-run --unit={unit} python3 /opt/{unit}.py")
-        time.sleep(1)
+        self.shell(f"timeout 60 sh -c 'until [ -e /run/ready-{unit} ]; do sleep 0.1; done'")

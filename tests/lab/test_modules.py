@@ -10,8 +10,18 @@ from lab_helpers import Machine, Task, machine_on
 
 from tvmops.lab import Lab
 
-HOLD = "import fcntl,time; f=open('/var/lib/dpkg/lock-frontend','r+'); fcntl.lockf(f,fcntl.LOCK_EX); time.sleep({})"
-HANG = "import socket,time; s=socket.create_server(('127.0.0.1',8099)); c=[]\nwhile True: c.append(s.accept())"
+HOLD = """import fcntl, time
+lock = open('/var/lib/dpkg/lock-frontend', 'r+')
+fcntl.lockf(lock, fcntl.LOCK_EX)
+open('/run/ready-holder', 'w')
+time.sleep(600)
+"""
+HANG = """import socket
+server, clients = socket.create_server(('127.0.0.1', 8099)), []
+open('/run/ready-hang', 'w')
+while True:
+    clients.append(server.accept())
+"""
 UNIT = "[Service]\n{}\n[Install]\nWantedBy=multi-user.target\n"
 # A package whose script after unpacking does what /opt/script says.
 PACKAGE = """set -e
@@ -82,10 +92,11 @@ def test_what_the_mirror_does_not_have(machine: Machine) -> None:
 
 
 def test_a_held_lock_is_waited_for_and_its_holder_named(machine: Machine) -> None:
-    machine.background("holder", HOLD.format(25))
+    machine.background("holder", HOLD)
     message = machine.failure("apt", {"name": "hello", "lock_timeout": 1})
     assert "/var/lib/dpkg/lock-frontend" in message
     assert "python3 /opt/holder.py" in message
+    machine.shell("systemd-run --on-active=2 systemctl stop holder")
     assert machine.changed("apt", {"name": "hello", "lock_timeout": 60})
     assert machine.changed("apt", {"name": "hello", "state": "absent"})
 

@@ -375,17 +375,6 @@ def test_a_file_larger_than_allowed_fails_clearly_and_leaves_the_old_one(cache: 
     assert [path.name for path in tmp_path.iterdir()] == ["f"]
 
 
-def test_a_no_op_start_is_cheap(cache: Path) -> None:
-    """The least of five, because other work on the machine only adds to it."""
-    Driver(cache).__enter__().close()
-    seconds = []
-    for _ in range(5):
-        with Driver(cache) as agent:
-            fields = Path(f"/proc/{agent.process.pid}/stat").read_text().rpartition(")")[2].split()
-            seconds.append((int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK"))
-    assert min(seconds) <= 0.04
-
-
 def test_all_that_a_batch_needs_is_asked_for_before_it_begins(agent: Driver, tmp_path: Path) -> None:
     contents = [os.urandom(300_000) for _ in range(3)]
     (tmp_path / "there").write_bytes(contents[2])

@@ -168,9 +168,7 @@ def test_an_empty_board_has_facts_and_no_errors(tmp_path: Path) -> None:
 
 
 def test_this_machine(board: Driver) -> None:
-    started = time.monotonic()
     result = board.task("setup", {})
-    seconds = time.monotonic() - started
     found = result["ansible_facts"]
     assert result["changed"] is False
     assert "tvmops_fact_errors" not in found
@@ -184,7 +182,6 @@ def test_this_machine(board: Driver) -> None:
     root = next(mount for mount in found["ansible_mounts"] if mount["mount"] == "/")
     status = os.statvfs("/")
     assert root["size_total"] == status.f_frsize * status.f_blocks
-    assert seconds < 5  # 30 to 80 ms where nothing else runs
 
 
 def test_subsets_and_filters(board: Driver) -> None:

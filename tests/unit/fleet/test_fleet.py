@@ -127,7 +127,7 @@ def test_hosts_that_cannot_be_reached_block_nobody(tmp_path: Path) -> None:
     assert recap.hosts["fine"].ok == 3
     assert ended[-1] == "mute"
     assert "mute: UNREACHABLE: " in out.getvalue()
-    assert recap.hosts["mute"].seconds < 10
+    assert recap.hosts["mute"].seconds < 60
 
 
 def test_no_more_hosts_at_once_than_forks(tmp_path: Path) -> None:

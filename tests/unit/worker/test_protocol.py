@@ -32,7 +32,7 @@ def test_compile_and_measure(worker: WorkerProcess, compile_job: Make, measure_j
     assert measured["ok"], measured
     assert len(measured["samples"]) == 4
     assert all(sample > 0 for sample in measured["samples"])
-    assert measured["runs_per_sample"] * min(measured["samples"]) > 0.0001
+    assert measured["runs_per_sample"] >= 1
     assert measured["input_sha256"] == result["input_sha256"]
     assert measured["artifact_sha256"] == result["artifact_sha256"]
     assert measured["differences"]["y"]["max_abs"] < 1e-5
