@@ -80,12 +80,13 @@ def _end_play(run: PlayRun, entry: Entry) -> None:
 def _end_role(run: PlayRun, entry: Entry) -> None:
     role = entry.task.role
     run.queue.flush("the end of the role")
-    while run.entries:
-        following = run.entries[0].task
+    agenda = run.agenda
+    while agenda:
+        following = agenda.entries[0].task
         inside = following.role is role or (following.role is not None and role in following.role.parents)
         if not inside or (following.module == "meta" and following.implicit):
             return
-        run.drop(run.entries.popleft())
+        agenda.drop(agenda.next())
 
 
 def _clear_facts(run: PlayRun, entry: Entry) -> None:  # noqa: ARG001

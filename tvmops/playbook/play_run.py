@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable
 from typing import Any
 
 from tvmops.errors import ConfigError, HostUnreachable
 from tvmops.playbook import meta
+from tvmops.playbook.agenda import Agenda
 from tvmops.playbook.batch import Queued
+from tvmops.playbook.bringing_in import Includes
 from tvmops.playbook.company import Company, HostStopped
 from tvmops.playbook.conduct import flag
 from tvmops.playbook.faults import Pending, TemplateFault
 from tvmops.playbook.handlers import Handlers
-from tvmops.playbook.including import children_of, inclusions
-from tvmops.playbook.model import Included, Task
+from tvmops.playbook.model import Task
 from tvmops.playbook.plan import Entry, PlayPlan, counts
 from tvmops.playbook.prepare import Prepared, Step, TaskContext, failure, prepare_task
-from tvmops.playbook.progress import END
 from tvmops.playbook.queue import Broken, TaskQueue
 from tvmops.playbook.report import Report
+from tvmops.playbook.role_runs import RoleRuns
 from tvmops.playbook.shared_tasks import SharedTasks
 from tvmops.playbook.state import HostState, PlayScope
-from tvmops.playbook.tags import selected
-from tvmops.playbook.unwinding import Path, Unwinding
+from tvmops.playbook.unwinding import Path
 from tvmops.playbook.values import final
 from tvmops.playbook.variables import Scope
 
@@ -45,16 +43,12 @@ class PlayRun:
         self.scopes = PlayScope(state, planned.play, planned.hosts, planned.batch)
         self.company = Company(state, planned, self.scope)
         self.handlers = Handlers(planned.play.handlers, self._title)
-        self.entries: deque[Entry] = deque(planned.entries)
-        self._unwinding = Unwinding(self.entries, self.drop)
+        self.agenda = Agenda(planned.entries, report)
         self._shared_tasks = SharedTasks(self)
-        self._current: Entry | None = None
-        # Tasks of a rescue that were passed by while it was not known yet whether their block would fail.
-        self._passed: list[Entry] = []
+        self._includes = Includes(self)
         # The path of the last task that ran: where a failure of other hosts meets this one.
         self._last_path: Path = ()
-        self._roles_used: set[str] = set()
-        self._roles_done: set[str] = set()
+        self._roles = RoleRuns()
         self._last_flush = False  # the handlers that run are those at the end of a part of the play
         self._failed: Exception | None = None
         self._stopped: HostStopped | None = None
@@ -84,10 +78,10 @@ class PlayRun:
     def _loop(self) -> None:
         while True:
             try:
-                while self.entries:
-                    self._take(self.entries.popleft())
+                while self.agenda:
+                    self._take(self.agenda.next())
                 self.queue.flush()
-                overdue = self._unwinding.overdue(None)
+                overdue = self.agenda.unwinding.overdue(None)
                 if overdue is not None:
                     self._fail(overdue, HostFailed())
                     continue
@@ -101,22 +95,22 @@ class PlayRun:
 
     def _take(self, entry: Entry) -> None:
         """Queue one task; at a boundary, run what is queued first."""
-        if self._unwinding.is_overdue(entry):
-            self.entries.appendleft(entry)
+        if self.agenda.unwinding.is_overdue(entry):
+            self.agenda.put_first([entry])
             self.queue.flush("the end of always")
-            self._fail(self._unwinding.overdue(entry) or (), HostFailed())
+            self._fail(self.agenda.unwinding.overdue(entry) or (), HostFailed())
             return
         if not self.queue:
-            self._passed.clear()
-        if not self._unwinding.admits(entry):
-            self._passed.append(entry)
+            self.agenda.passed.clear()
+        if not self.agenda.unwinding.admits(entry):
+            self.agenda.passed.append(entry)
             return
-        if self._role_done(entry):
-            self.drop(entry)
+        if self._roles.is_done(entry):
+            self.agenda.drop(entry)
             return
-        self._current = entry
+        self.agenda.current = entry
         if entry.candidate and not self._notified(entry):
-            self._current = None
+            self.agenda.current = None
             return
         if self._obeyed():
             return
@@ -128,7 +122,7 @@ class PlayRun:
             self._shared_tasks.take(entry)
         else:
             self.enqueue(entry)
-        self._current = None
+        self.agenda.current = None
 
     def _obeyed(self) -> bool:
         """True when other hosts have told this one to do something else than its next entry, which it now does."""
@@ -145,24 +139,18 @@ class PlayRun:
         self._stopped = self._stopped or HostStopped(order.text)
         self._fail(self._last_path, self._stopped)
         if order.twice:
-            self._fail(self._unwinding.position, self._stopped)
+            self._fail(self.agenda.unwinding.position, self._stopped)
         return True
-
-    def _role_done(self, entry: Entry) -> bool:
-        role = entry.task.role
-        return role is not None and role.once and role.same in self._roles_done and not entry.handler
 
     def role_complete(self, entry: Entry) -> None:
         """A role's tasks are over: another use of the same is left out when any of them ran."""
-        role = entry.task.role
-        if role is None:
+        if entry.task.role is None:
             return
-        waiting = [one for one in self.queue.waiting if one.entry.task.role is role and one.remote]
-        if waiting or role.same in self._roles_used:
-            self._roles_done.add(role.same)
+        runs_yet = any(one.entry.task.role is entry.task.role and one.remote for one in self.queue.waiting)
+        self._roles.complete(entry, runs_yet=runs_yet)
         if self.queue:
             # Should one of its tasks fail, it is not over yet.
-            self._passed.append(entry)
+            self.agenda.passed.append(entry)
 
     def _notified(self, entry: Entry) -> bool:
         """Whether a handler is to run; what is queued may yet notify it."""
@@ -202,7 +190,7 @@ class PlayRun:
         context = self.context(entry)
         self._last_path = entry.path
         if entry.task.include is not None:
-            self._take_include(entry, prepared, context)
+            self._includes.take(entry, prepared, context)
         else:
             self.queue.add(Queued(entry, prepared, context))
 
@@ -248,42 +236,6 @@ class PlayRun:
             no_log=_stands(task.no_log, doubtful=True),
         )
 
-    def _take_include(self, entry: Entry, prepared: Prepared, context: TaskContext) -> None:
-        steps = [step for step in prepared.steps if (step.result or {}).get("include") is not None]
-        if not steps:
-            self.queue.add(Queued(entry, prepared, context))
-            return
-        try:
-            children = [] if entry.expanded else children_of(entry, prepared)
-            found = inclusions(entry, prepared)
-        except ConfigError as fault:
-            step = Step(result=failure(fault.message, fault))
-            failed = Prepared(entry.task, prepared.title, (step,), ignore_errors=prepared.ignore_errors)
-            self.queue.add(Queued(entry, failed, context))
-            return
-        shown = [(Step(step.variables, step.label, result=step.result),) for step in steps]
-        queued = [Queued(entry, Prepared(entry.task, prepared.title, one), context) for one in shown]
-        queued[0].undo.append(self._bring_in(found))
-        for one in queued:
-            self.queue.add(one)
-        options = self.state.shared.options
-        chosen = [child for child in children if selected(child.task.tags, options.tags, options.skip_tags)]
-        self.report.total += sum(counts(child) for child in chosen)
-        self.entries.extendleft(reversed(chosen))
-
-    def _bring_in(self, found: list[Included]) -> Callable[[], None]:
-        """Add handlers and roles of included roles -> what takes that back, should the include not be reached."""
-        handlers, roles = [*self.handlers.tasks], self.scopes.roles
-        for one in found:
-            self.handlers.extend(one.handlers)
-            self.scopes.add_roles(one.roles)
-
-        def undo() -> None:
-            self.handlers.tasks[:] = handlers
-            self.scopes.roles = roles
-
-        return undo
-
     # -- handlers ---------------------------------------------------------------------------------------------------
 
     def flush_handlers(self, entry: Entry) -> None:
@@ -297,7 +249,7 @@ class PlayRun:
             )
             for number, task in enumerate(self.handlers.tasks)
         ]  # fmt: skip
-        self.entries.extendleft(reversed(children))
+        self.agenda.put_first(children)
 
     def may_notify(self) -> bool:
         """Whether a handler is notified, or what is queued may notify one."""
@@ -320,14 +272,12 @@ class PlayRun:
 
     def rescued(self, queued: Queued, left: list[Queued]) -> bool:
         """As Watcher."""
-        current = [self._current] if self._current is not None else []
-        return self._unwinding.rescues(queued.entry.path, [*(one.entry for one in left), *current, *self._passed])
+        return self.agenda.unwinding.rescues(queued.entry.path, self.agenda.waiting_with(left))
 
     def finished(self, queued: Queued, result: dict[str, Any], status: str) -> None:
         """As Watcher."""
         task = queued.entry.task
-        if task.role is not None and status not in ("skipped", "unreachable"):
-            self._roles_used.add(task.role.same)
+        self._roles.ran(task, status)
         self._shared_tasks.finished(queued, result, status)
         if status == "rescued":
             failed = {
@@ -347,36 +297,17 @@ class PlayRun:
             self._fail(broken.failed.entry.path, failed)
 
     def _put_back(self, left: list[Queued], failed: Queued | None = None) -> None:
-        entries = list(dict.fromkeys(one.entry for one in left))
-        current, self._current = self._current, None
-        if current is not None and current not in entries and (failed is None or current is not failed.entry):
-            entries.append(current)
-        first = failed.entry.trail if failed else entries[0].trail if entries else END
-        passed, self._passed = [one for one in self._passed if one.trail > first], []
-        self._roles_done -= {one.task.role.same for one in passed if one.task.module == "meta" and one.task.role}
+        entries, passed = self.agenda.put_back(left, failed)
+        self._roles.take_back(passed)
         for entry in entries:
             if entry.candidate:
                 self.handlers.back(entry.task)
                 self.report.total -= 1
-        back = self._without_included([*entries, *passed])
-        self.entries.extendleft(sorted(back, key=lambda entry: entry.trail, reverse=True))
-
-    def _without_included(self, back: list[Entry]) -> list[Entry]:
-        """What goes back, without what its includes brought in: that is found out anew."""
-        anew = [one for one in back if one.task.include is not None and one.prepared is None]
-        for one in [one for one in (*back, *self.entries) if any(one.comes_from(other) for other in anew)]:
-            self.drop(one)
-            if one in back:
-                back.remove(one)
-            else:
-                self.entries.remove(one)
-        return back
 
     def _fail(self, path: Path, failed: Exception) -> None:
         """Go on where a failure at `path` is dealt with; where it is not, only handlers may still run."""
-        if self._failed is not None or not self._unwinding.fail(path):
-            while self.entries:
-                self.drop(self.entries.popleft())
+        if self._failed is not None or not self.agenda.unwinding.fail(path):
+            self.agenda.clear()
             if self._failed is not None:
                 raise self._failed
             self._failed = failed
@@ -392,14 +323,8 @@ class PlayRun:
 
     def end_play(self) -> None:
         """No more of this play on this host."""
-        while self.entries:
-            self.drop(self.entries.popleft())
-        self._unwinding.forget()
-
-    def drop(self, entry: Entry) -> None:
-        """An entry that will not run."""
-        if counts(entry) and not entry.candidate:
-            self.report.total -= 1
+        self.agenda.clear()
+        self.agenda.unwinding.forget()
 
 
 def _args(prepared: Prepared) -> dict[str, Any]:
