@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import psutil
 
@@ -44,12 +44,10 @@ def tree(pid: int) -> list[int]:
 
 def that(condition: Callable[[psutil.Process], bool]) -> list[int]:
     """Living processes for which the condition holds."""
-    return list(_that(condition))
-
-
-def _that(condition: Callable[[psutil.Process], bool]) -> Iterator[int]:
+    found = []
     for process in psutil.process_iter():
         # A zombie has no command line or environment.
         with contextlib.suppress(psutil.Error, OSError):
             if process.status() != psutil.STATUS_ZOMBIE and condition(process):
-                yield process.pid
+                found.append(process.pid)
+    return found

@@ -27,16 +27,16 @@ from tvmops.inventory.model import Host
 
 @contextmanager
 def at_most(seconds: float) -> Iterator[None]:
-    """Fail when the body takes much longer: what has no deadline here takes minutes."""
+    """Fail when the body takes longer; generous, as what has no deadline here takes minutes."""
     began = time.monotonic()
     yield
-    assert time.monotonic() - began < 3 * seconds
+    assert time.monotonic() - began < seconds
 
 
 def test_refused_port_names_host_address_and_port() -> None:
     port = free_port()
     with (
-        at_most(2),
+        at_most(6),
         pytest.raises(HostUnreachable, match=rf"^board: cannot connect to 127.0.0.1:{port} .*refused") as info,
     ):
         connect(Host("board", {"ansible_host": "127.0.0.1", "ansible_port": port}))
@@ -44,14 +44,14 @@ def test_refused_port_names_host_address_and_port() -> None:
 
 
 def test_name_that_does_not_exist() -> None:
-    with at_most(20), pytest.raises(HostUnreachable, match=r"cannot resolve the name 'no-such-board.invalid'"):
+    with at_most(60), pytest.raises(HostUnreachable, match=r"cannot resolve the name 'no-such-board.invalid'"):
         connect(Host("board", {"ansible_host": "no-such-board.invalid"}))
 
 
 def test_a_listener_that_says_nothing() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         host = Host("board", {"ansible_host": "127.0.0.1", "ansible_port": silent.getsockname()[1]})
-        with at_most(4), pytest.raises(HostUnreachable, match=r"accepted the connection, then went silent"):
+        with at_most(12), pytest.raises(HostUnreachable, match=r"accepted the connection, then went silent"):
             connect(host, deadline=1.0)
 
 
@@ -59,7 +59,7 @@ def test_connect_timeout_of_the_inventory_shortens_the_deadline() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         variables = {"ansible_host": "127.0.0.1", "ansible_port": silent.getsockname()[1]}
         host = Host("board", {**variables, "ansible_ssh_common_args": "-o ConnectTimeout=1"})
-        with at_most(4), pytest.raises(HostUnreachable, match=r"waited 1 s"):
+        with at_most(12), pytest.raises(HostUnreachable, match=r"waited 1 s"):
             connect(host, deadline=60.0)
 
 
@@ -74,7 +74,7 @@ def test_an_address_that_swallows_packets() -> None:
             filler.setblocking(False)
             filler.connect_ex(address)
         time.sleep(0.1)
-        with at_most(4), pytest.raises(HostUnreachable, match=r"within 1 s .*no answer"):
+        with at_most(12), pytest.raises(HostUnreachable, match=r"within 1 s .*no answer"):
             connect(Host("board", {"ansible_host": "127.0.0.1", "ansible_port": address[1]}), deadline=1.0)
         for filler in fillers:
             filler.close()
@@ -86,14 +86,14 @@ def test_something_that_is_not_ssh() -> None:
     with subprocess.Popen(["python3", "-c", program], stdout=subprocess.PIPE) as server:
         assert server.stdout
         host = Host("board", {"ansible_host": "127.0.0.1", "ansible_port": int(server.stdout.readline())})
-        with at_most(5), pytest.raises(HostUnreachable, match=r"does not answer as an ssh server"):
+        with at_most(15), pytest.raises(HostUnreachable, match=r"does not answer as an ssh server"):
             connect(host)
         server.kill()
 
 
 def test_a_server_that_freezes_during_the_handshake(sshd: Sshd) -> None:
     sshd.signal(signal.SIGSTOP)
-    with at_most(4), pytest.raises(HostUnreachable, match=r"went silent"):
+    with at_most(12), pytest.raises(HostUnreachable, match=r"went silent"):
         connect(sshd.host(), deadline=1.0)
 
 
@@ -135,9 +135,9 @@ def test_a_server_that_freezes_after_login(sshd: Sshd) -> None:
     process.write(b"hello\n")
     assert process.read_line(10) == b"hello"
     sshd.signal(signal.SIGSTOP)
-    with at_most(3), pytest.raises(HostUnreachable, match=r"went silent"):
+    with at_most(9), pytest.raises(HostUnreachable, match=r"went silent"):
         process.read_line(1.0)
-    with at_most(8):
+    with at_most(24):
         connection.close()
 
 
@@ -145,7 +145,7 @@ def test_a_server_that_freezes_before_a_command(sshd: Sshd, monkeypatch: pytest.
     monkeypatch.setattr("tvmops.connection.ssh.CHANNEL_TIMEOUT", 1.0)
     connection = connect(sshd.host())
     sshd.signal(signal.SIGSTOP)
-    with at_most(4), pytest.raises(HostUnreachable, match=r"went silent: no channel opened within 1 s"):
+    with at_most(12), pytest.raises(HostUnreachable, match=r"went silent: no channel opened within 1 s"):
         connection.run("true")
     connection.close()
 
@@ -154,7 +154,7 @@ def test_input_that_nobody_takes_is_an_error(sshd: Sshd, monkeypatch: pytest.Mon
     monkeypatch.setattr("tvmops.connection.process.SEND_STALL", 1.0)
     connection = connect(sshd.host())
     process = connection.open("sleep 600")
-    with at_most(8), pytest.raises(HostUnreachable, match=r"took no input"):
+    with at_most(24), pytest.raises(HostUnreachable, match=r"took no input"):
         process.write(b"x" * 20_000_000)
     connection.close()
 
@@ -163,9 +163,9 @@ def test_a_connection_that_is_cut(sshd: Sshd) -> None:
     connection = connect(sshd.host())
     process = connection.open("sleep 600")
     sshd.stop()
-    with at_most(5), pytest.raises(HostUnreachable, match=r"connection was lost"):
+    with at_most(15), pytest.raises(HostUnreachable, match=r"connection was lost"):
         process.read_line(20)
-    with at_most(3), pytest.raises(HostUnreachable, match=r"connection was lost"):
+    with at_most(9), pytest.raises(HostUnreachable, match=r"connection was lost"):
         connection.run("true")
     connection.close()
 
@@ -185,7 +185,7 @@ def test_an_upload_that_is_cut_leaves_the_old_file(sshd: Sshd, tmp_path: Path) -
         return started
 
     connection.open = cut_soon  # type: ignore[method-assign,assignment]
-    with at_most(10), pytest.raises(HostUnreachable):
+    with at_most(30), pytest.raises(HostUnreachable):
         connection.put(b"new" * 5_000_000, str(target))
     time.sleep(0.3)
     assert target.read_bytes() == b"old"
@@ -194,7 +194,7 @@ def test_an_upload_that_is_cut_leaves_the_old_file(sshd: Sshd, tmp_path: Path) -
 
 def test_wrong_key_says_what_was_offered(sshd: Sshd, tmp_path: Path) -> None:
     other = make_key(tmp_path / "other")
-    with at_most(5), pytest.raises(AuthenticationError, match=rf"refused to let us in; offered: {other}") as info:
+    with at_most(15), pytest.raises(AuthenticationError, match=rf"refused to let us in; offered: {other}") as info:
         connect(sshd.host(ansible_ssh_private_key_file=str(other)))
     assert f"{sshd.user}@127.0.0.1:{sshd.port}" in info.value.message
     assert "ssh-copy-id" in info.value.hint
@@ -219,7 +219,7 @@ def test_encrypted_key_without_its_passphrase(
     command = ["ssh-keygen", "-q", "-t", kind, *form, "-N", "secret words", "-f", str(key)]
     subprocess.run(command, check=True)
     monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
-    with at_most(5), pytest.raises(AuthenticationError, match=rf"locked: encrypted; .*ssh-add {key}"):
+    with at_most(15), pytest.raises(AuthenticationError, match=rf"locked: encrypted; .*ssh-add {key}"):
         connect(sshd.host(ansible_ssh_private_key_file=str(key)))
 
 
@@ -248,7 +248,7 @@ def test_the_agent_opens_an_encrypted_key(sshd: Sshd, tmp_path: Path, monkeypatc
 
 
 def test_a_user_nobody_knows(sshd: Sshd) -> None:
-    with at_most(8), pytest.raises(AuthenticationError, match=r"nobody-knows@127.0.0.1"):
+    with at_most(24), pytest.raises(AuthenticationError, match=r"nobody-knows@127.0.0.1"):
         connect(sshd.host(ansible_user="nobody-knows"))
 
 
@@ -329,7 +329,7 @@ def test_proxy_command_works_and_its_complaint_is_shown(sshd: Sshd) -> None:
     assert connection.run("echo through").stdout == "through\n"
     connection.close()
     bad = sshd.options("-o ProxyCommand='sh -c \"echo no route to that board >&2\"'")
-    with at_most(5), pytest.raises(HostUnreachable, match=r"ProxyCommand .* failed: no route to that board"):
+    with at_most(15), pytest.raises(HostUnreachable, match=r"ProxyCommand .* failed: no route to that board"):
         connect(sshd.host(ansible_ssh_common_args=bad))
 
 
@@ -340,7 +340,7 @@ def test_a_server_that_freezes_while_it_is_sent_to(sshd: Sshd, monkeypatch: pyte
     process = connection.open("cat > /dev/null")
     process.write(b"x" * 100_000)
     sshd.signal(signal.SIGSTOP)
-    with at_most(6), pytest.raises(HostUnreachable):
+    with at_most(18), pytest.raises(HostUnreachable):
         process.write(b"x" * 50_000_000)
     connection.close()
 
@@ -359,9 +359,9 @@ def test_a_frozen_server_behind_a_jump_host(make_sshd: Callable[..., Sshd], monk
     process = connection.open("cat > /dev/null")
     process.write(b"x" * 100_000)
     target.signal(signal.SIGSTOP)
-    with at_most(8), pytest.raises(HostUnreachable):
+    with at_most(24), pytest.raises(HostUnreachable):
         process.write(b"x" * 50_000_000)
-    with at_most(6):
+    with at_most(18):
         connection.close()
 
 

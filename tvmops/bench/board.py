@@ -75,7 +75,7 @@ class HostBoard:
         """Facts, gathered anew in every sweep and put into the cache."""
         if self._facts is None:
             self._facts = dict(self._ask("setup", {})["ansible_facts"])
-            FactsCache().put(self.host.name, self._facts)
+            FactsCache().put(self.host, self._facts)
         return self._facts
 
     def conditions(self) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from typing import Any
 
 from tvmops.cli.common import HOST_HELP, INVENTORY_HELP, command, load, select
@@ -48,21 +49,28 @@ def facts(  # noqa: PLR0917
 ) -> None:
     """Facts of hosts: architecture, distribution, libraries, CPU, memory, Python, accelerators."""
     from tvmops.fleet.facts import known_or_gathered
+    from tvmops.inventory import FactsCache
 
     use_warm(warm)
-    gathered = known_or_gathered(select(load(inventory), host), max_age=-1.0 if refresh else 3600.0)
+    hosts = select(load(inventory), host)
+    gathered = known_or_gathered(hosts, max_age=-1.0 if refresh else 3600.0)
     good = {name: found for name, found in gathered.items() if isinstance(found, dict)}
     if json_:
         print(json.dumps(good, indent=1, default=str))
     else:
-        for name, found in good.items():
-            print(name)
-            print("\n".join(_rows(found)))
+        for one in hosts:
+            if one.name in good:
+                print(f"{one.name}  (as of {_time(FactsCache().gathered_at(one))})")
+                print("\n".join(_rows(good[one.name])))
     errors = [found for found in gathered.values() if isinstance(found, TvmopsError)]
     for error in errors[1:]:
         print(f"tvmops: {error}", file=sys.stderr)
     if errors:
         raise errors[0]
+
+
+def _time(seconds: float | None) -> str:
+    return time.strftime("%H:%M:%S", time.localtime(seconds))
 
 
 def _rows(found: dict[str, Any]) -> list[str]:

@@ -37,7 +37,6 @@ def build_zipapp() -> tuple[bytes, str]:
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         for name in sorted(files):
             entry = zipfile.ZipInfo(name, FIXED_TIME)
-            entry.compress_type = zipfile.ZIP_STORED
             entry.external_attr = 0o100644 << 16
             entry.create_system = 3
             archive.writestr(entry, files[name])

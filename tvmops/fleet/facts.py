@@ -23,7 +23,7 @@ def known_or_gathered(hosts: Sequence[Host], max_age: float) -> dict[str, dict[s
     cache = FactsCache()
     known: dict[str, dict[str, Any] | TvmopsError] = {}
     for host in hosts:
-        facts = cache.get(host.name, max_age)
+        facts = cache.get(host, max_age)
         if facts is not None:
             known[host.name] = facts
     missing = [host for host in hosts if host.name not in known]
@@ -55,7 +55,7 @@ def gather_one(host: Host) -> dict[str, Any]:
             f"{host.name}: facts: {reason}", "run it again with --refresh; if it stays, report the message"
         )
     facts: dict[str, Any] = results[0]["ansible_facts"]
-    FactsCache().put(host.name, facts)
+    FactsCache().put(host, facts)
     return facts
 
 

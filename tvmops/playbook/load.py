@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from tvmops.errors import ConfigError, ConfigErrors
-from tvmops.paths import exists, user_path
+from tvmops.paths import user_path
 from tvmops.playbook.engine import has_template
 from tvmops.playbook.fields import Fields, kind_of, written
+from tvmops.playbook.files import find_file
 from tvmops.playbook.keywords import IMPORT_PLAYBOOK_KEYWORDS
 from tvmops.playbook.load_include import included_values, task_file_path, use_of_include, within
 from tvmops.playbook.load_play import load_play
@@ -158,8 +159,7 @@ class Loader:
 
     def variables_file(self, name: str, folder: Path, at: Position) -> Written:
         """The variables of a file; faults are noted."""
-        given = user_path(name)
-        path = near(next((one for one in (folder / "vars" / given, folder / given) if exists(one)), folder / given))
+        path = near(find_file(name, "vars", [folder]) or folder / user_path(name))
         data = self.read(path, at)
         if data is None:
             return Written({})

@@ -11,10 +11,10 @@ from typing import Any
 
 from tvmops.errors import ConfigError
 from tvmops.inventory.model import IMPLICIT_LOCALHOST, Host, Inventory
-from tvmops.paths import exists
+from tvmops.paths import user_path
 from tvmops.playbook.faults import Pending, UndefinedFault
 from tvmops.playbook.fields import merged
-from tvmops.playbook.files import BlobStore
+from tvmops.playbook.files import BlobStore, find_file
 from tvmops.playbook.model import Play, Role, Task
 from tvmops.playbook.progress import Place, Progress
 from tvmops.playbook.role_scope import (
@@ -279,7 +279,7 @@ class PlayScope:
 
     def _vars_file(self, name: str, at: str) -> Written:
         folder = self.play.folder
-        path = next((one for one in (folder / "vars" / name, folder / name) if exists(one)), folder / name)
+        path = find_file(name, "vars", [folder]) or folder / user_path(name)
         found = self.state.shared.vars_files.get((path, at))
         if found is None:
             data = load_yaml(path)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tvmops.errors import ConfigError, ConfigErrors
-from tvmops.inventory import FactsCache, Inventory, load_inventory
+from tvmops.inventory import FactsCache, Host, Inventory, load_inventory
 from tvmops.paths import project_root
 
 
@@ -201,10 +201,26 @@ def test_any_document_loads_or_is_refused(tmp_path_factory: pytest.TempPathFacto
 
 
 def test_facts_cache_keeps_forgets_and_survives_damage(tmp_path: Path) -> None:
-    cache = FactsCache(tmp_path)
-    assert cache.get("a") is None
-    cache.put("a", {"ansible_machine": "aarch64"})
-    assert cache.get("a") == {"ansible_machine": "aarch64"}
-    assert cache.get("a", max_age=-1) is None
+    cache, host = FactsCache(tmp_path), Host("a")
+    assert cache.get(host) is None
+    cache.put(host, {"ansible_machine": "aarch64"})
+    assert cache.get(host) == {"ansible_machine": "aarch64"}
+    assert cache.get(host, max_age=-1) is None
     (tmp_path / "a.json").write_text('{"gathered_at":')
-    assert cache.get("a") is None
+    assert cache.get(host) is None
+    assert cache.gathered_at(host) is None
+
+
+def test_facts_of_another_machine_of_that_name_are_not_taken(tmp_path: Path) -> None:
+    cache = FactsCache(tmp_path)
+    secret = "ProxyCommand=go --with hunter2"
+    here = Host("b1", {"ansible_host": "10.0.0.1", "ansible_ssh_common_args": f"-o '{secret}'"})
+    there = Host("b1", {"ansible_host": "10.0.0.2"})
+    cache.put(here, {"ansible_machine": "x86_64"})
+    assert cache.get(there) is None
+    assert cache.gathered_at(there) is None
+    cache.put(there, {"ansible_machine": "aarch64"})
+    assert cache.get(here) is None
+    assert cache.get(there) == {"ansible_machine": "aarch64"}
+    cache.put(here, {})
+    assert "hunter2" not in (tmp_path / "b1.json").read_text()

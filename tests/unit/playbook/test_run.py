@@ -333,6 +333,20 @@ def test_a_variables_file_may_be_named_by_facts(run_playbook: RunPlaybook) -> No
     assert ran.result("debug")["msg"] == "penguin penguin!"
 
 
+def test_variables_files_may_lie_in_the_home_folder(
+    run_playbook: RunPlaybook, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "home").mkdir()
+    for name in ("a", "b"):
+        (tmp_path / "home" / f"{name}.yml").write_text(f"{name}: from {name}\n")
+    ran = run_playbook(
+        "- hosts: all\n  gather_facts: false\n  vars: {which: b}\n  vars_files: [~/a.yml, '~/{{ which }}.yml']\n"
+        "  tasks:\n    - debug: {msg: '{{ a }} {{ b }}'}\n"
+    )
+    assert ran.result("debug")["msg"] == "from a from b"
+
+
 def test_a_result_that_another_host_is_setting_again_is_waited_for(run_playbook: RunPlaybook) -> None:
     ran = run_playbook(
         "- hosts: h1\n  gather_facts: false\n  tasks:\n    - {command: echo 0, register: r}\n"

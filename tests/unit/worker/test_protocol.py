@@ -66,6 +66,18 @@ def test_wrong_output_is_never_timed(worker: WorkerProcess, compile_job: Make, m
     assert "measure" not in result["seconds"]
 
 
+def test_a_sample_holds_the_runs_that_the_settings_ask_for(
+    worker: WorkerProcess, compile_job: Make, measure_job: Make
+) -> None:
+    compiled = compile_job()
+    worker.run(compiled)
+    counted = worker.run(measure_job(compiled, "counted", settings={"number": 3, "min_repeat_ms": 0}))
+    assert counted["runs_per_sample"] == 3
+    # A run takes microseconds; only a machine that stands still for 200 ms could make this one.
+    filled = worker.run(measure_job(compiled, "filled", settings={"warmup": 2, "repeat": 1, "min_repeat_ms": 100}))
+    assert filled["runs_per_sample"] > 1
+
+
 def test_a_failure_leaves_the_worker_alive(worker: WorkerProcess, compile_job: Make) -> None:
     bad = worker.run(compile_job("bad", source={"kind": "floppy"}))
     assert bad["error"] == {
