@@ -188,5 +188,4 @@ def _drop_to(account):
 
 
 def _end_child(number, frame):
-    process.kill_all()
-    os._exit(128 + number)
+    process.end_all(lambda: os._exit(128 + number))
