@@ -152,6 +152,16 @@ def test_kill_ends_the_whole_group(connection: Connection) -> None:
     assert processes.gone(*(int(word) for word in line.split()))
 
 
+def test_kill_leaves_time_to_end_what_was_started_elsewhere(connection: Connection, tmp_path: Path) -> None:
+    """As an agent does, on a machine that is busy: its programs are in groups of their own."""
+    script = "setsid sh -c 'echo $$; exec sleep 600' & trap 'sleep 0.8; kill -9 $!; exit' TERM; wait"
+    process = connection.open(script)
+    line = process.read_line(10)
+    assert line
+    process.kill()
+    assert processes.gone(int(line), seconds=3.0)
+
+
 def test_close_ends_what_still_runs(connection: Connection) -> None:
     pids: list[int] = []
     for _ in range(3):

@@ -239,5 +239,4 @@ def _leave_to_agent(number, frame):
 
 
 def _end_child(number, frame):
-    process.kill_all()
-    os._exit(128 + number)
+    process.end_all(lambda: os._exit(128 + number))

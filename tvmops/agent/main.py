@@ -95,14 +95,25 @@ def _watch_signals(wire, services):
         wire.finish_task()
 
     def terminate(number, frame):
-        for module, stop in (("process", "kill_all"), ("become", "terminate_children")):
-            loaded = sys.modules.get("%s.%s" % (__package__, module))
-            if loaded is not None:
-                getattr(loaded, stop)()
-        services.close()
-        os._exit(128 + number)
+        def leave():
+            become = _loaded("become")
+            if become is not None:
+                become.terminate_children()
+            services.close()
+            os._exit(128 + number)
+
+        process = _loaded("process")
+        if process is None:
+            leave()
+        else:
+            process.end_all(leave)
 
     signal.signal(signal.SIGHUP, lose)
     # Ctrl-C on the board: the running task ends in order, then the agent does.
     signal.signal(signal.SIGINT, finish)
     signal.signal(signal.SIGTERM, terminate)
+
+
+def _loaded(module):
+    """A module of the agent, if something has needed it already."""
+    return sys.modules.get("%s.%s" % (__package__, module))

@@ -10,7 +10,7 @@ OUTPUT_LIMIT = 8 * 1024 * 1024  # bytes kept of each stream: the first and the l
 CHUNK = 65536
 EXIT_POLL = 0.25  # seconds between looks at a process whose pipes are held open by a child of its own
 
-_running = set()  # process group ids, for kill_all()
+_running = set()  # process group ids, for end_all()
 
 
 class Output:
@@ -40,26 +40,59 @@ class Output:
         return bytes(self._head + middle + self._tail).decode("utf-8", "replace")
 
 
-def kill_all():
-    """Kill the process group of every program that is running now."""
+class _Starting:
+    """The time in which a program may run already and its process group is not known yet."""
+
+    def __init__(self):
+        self._active = False
+        self._later = None
+
+    def __enter__(self):
+        self._active = True
+
+    def __exit__(self, *error):
+        self._active = False
+        later, self._later = self._later, None
+        if later is not None:
+            later()
+
+    def put_off(self, action):
+        """True when `action` will follow as soon as this is over; False when it can be now."""
+        if self._active:
+            self._later = action
+        return self._active
+
+
+_starting = _Starting()
+
+
+def end_all(then):
+    """Kill the process group of every program, also of one that is just being started; then do `then`.
+
+    For signal handlers: both may come after the handler has returned.
+    """
+    if _starting.put_off(lambda: end_all(then)):
+        return
     for group in list(_running):
         _kill_group(group)
+    then()
 
 
 def run(argv, stdin, cwd, timeout, *, env, progress):
     """Run `argv` -> (rc, stdout, stderr). Raises OSError, or subprocess.TimeoutExpired after `timeout` seconds."""
     if isinstance(stdin, str):
         stdin = stdin.encode("utf-8", "surrogateescape")
-    child = subprocess.Popen(
-        argv,
-        stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        cwd=cwd,
-        env=env,
-        start_new_session=True,
-    )
-    _running.add(child.pid)
+    with _starting:
+        child = subprocess.Popen(
+            argv,
+            stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=cwd,
+            env=env,
+            start_new_session=True,
+        )
+        _running.add(child.pid)
     out, err = Output(), Output()
     try:
         in_time = _pump(child, stdin or b"", {child.stdout: out, child.stderr: err}, timeout, progress)

@@ -13,6 +13,7 @@ from tvmops.inventory.model import Host
 SEND_STALL = 30.0  # seconds without a byte taken by the other side before a write gives up
 POST_STALL = 1.0  # the same for a short message that does not matter much
 CLOSE_GRACE = 2.0  # seconds that closing may spend on ending what still runs
+KILL_GRACE = 1.5  # seconds of these that a process has between SIGTERM and SIGKILL: an agent ends its programs first
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,9 @@ import threading
 import time
 from types import TracebackType
 
-from tvmops.connection.base import CLOSE_GRACE, Deadline
+from tvmops.connection.base import CLOSE_GRACE, KILL_GRACE, Deadline
 from tvmops.connection.process import ShellFiles, StreamProcess
 from tvmops.inventory.model import Host
-
-KILL_GRACE = 0.3  # seconds
 
 
 class LocalProcess(StreamProcess):

@@ -16,7 +16,7 @@ from paramiko.common import cMSG_CHANNEL_REQUEST
 from paramiko.message import Message
 from paramiko.ssh_exception import ChannelException, SSHException
 
-from tvmops.connection.base import CLOSE_GRACE, Deadline, unreachable
+from tvmops.connection.base import CLOSE_GRACE, KILL_GRACE, Deadline, unreachable
 from tvmops.connection.dial import Session, dial
 from tvmops.connection.process import ShellFiles, StreamProcess
 from tvmops.connection.settings import Settings, resolve
@@ -267,7 +267,7 @@ def _kill_script(groups: list[str]) -> str:
     steps = [
         "k() { for p in " + " ".join(groups) + "; do kill -$1 -$p 2>/dev/null || kill -$1 $p 2>/dev/null; done; }",
         "a() { for p in " + " ".join(groups) + "; do kill -0 -$p 2>/dev/null && return 0; done; return 1; }",
-        "k TERM; i=0; while [ $i -lt 3 ] && a; do sleep 0.1; i=$((i+1)); done; k KILL",
+        f"k TERM; i=0; while [ $i -lt {KILL_GRACE * 10:.0f} ] && a; do sleep 0.1; i=$((i+1)); done; k KILL",
     ]
     return "; ".join(steps) + "; :"
 

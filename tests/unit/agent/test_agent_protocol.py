@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import processes
 import pytest
 from driver import AgentGone, Driver
 
@@ -289,14 +290,8 @@ def test_termination_kills_the_running_program_and_leaves_nothing(cache: Path, t
         assert any(path.name.startswith("run-") for path in cache.iterdir())
         agent.process.terminate()
         assert agent.process.wait(10) == 128 + signal.SIGTERM
-    assert not _runs(int((tmp_path / "pid").read_text()))
+    assert processes.gone(int((tmp_path / "pid").read_text()))
     assert not any(path.name.startswith(f"run-{agent.process.pid}-") for path in cache.iterdir())
-
-
-def _runs(pid: int) -> bool:
-    """False also for a zombie that nobody has reaped."""
-    stat = Path(f"/proc/{pid}/stat")
-    return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z"
 
 
 def test_a_killed_run_is_cleaned_up_by_the_next(cache: Path, tmp_path: Path) -> None:
