@@ -6,6 +6,7 @@ The file is locked while its agent lives. What is left of a run whose controller
 import fcntl
 import json
 import os
+import threading
 import time
 
 from .lease import clock
@@ -72,6 +73,8 @@ class Spool:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         self.size = os.fstat(self._file).st_size
         self._pending = bytearray()
+        # Batches begin in one thread while another writes; reentrant, as a signal may come while it is held.
+        self._lock = threading.RLock()
         self._progress = -PROGRESS_EVERY
         self._hidden = frozenset()
         self._counts = [0, 0, 0]
@@ -105,10 +108,11 @@ class Spool:
             self._progress = now
         elif self.size + len(line) > LIMIT:
             kept = encode(shortened(values))
-        offset = self.size + len(self._pending)
-        self._add(kept)
-        if event == "done":
-            self._tally(values["result"])
+        with self._lock:
+            offset = self.size + len(self._pending)
+            self._add(kept)
+            if event == "done":
+                self._tally(values["result"])
         return (offset, len(line)) if kept is line and not self.broken else None
 
     def stored(self, place):
@@ -121,16 +125,17 @@ class Spool:
 
     def flush(self):
         """Write what waits."""
-        try:
-            while self._pending:
-                written = os.write(self._file, self._pending)
-                self.size += written
-                del self._pending[:written]
-        except OSError:
-            if len(self._pending) > PENDING_LIMIT:
-                # What comes next begins a line of its own.
-                self._pending[:] = b"\n"
-                self.broken = True
+        with self._lock:
+            try:
+                while self._pending:
+                    written = os.write(self._file, bytes(self._pending))
+                    self.size += written
+                    del self._pending[:written]
+            except OSError:
+                if len(self._pending) > PENDING_LIMIT:
+                    # What comes next begins a line of its own.
+                    self._pending[:] = b"\n"
+                    self.broken = True
 
     def close(self, delivered):
         """The agent ends. What the controller has got is not kept any longer."""
@@ -156,7 +161,8 @@ class Spool:
         return os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
 
     def _add(self, line):
-        self._pending += line
+        with self._lock:
+            self._pending += line
 
     def _tally(self, result):
         # Counts as a small line after each task: whoever looks needs only the end of a large file.

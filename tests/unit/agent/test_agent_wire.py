@@ -133,3 +133,26 @@ def test_a_link_that_is_dead_ends_the_waiting(monkeypatch: pytest.MonkeyPatch) -
     assert not thread.is_alive()
     assert link.wire.gone
     assert link.wire.receive(timeout=60) is None
+
+
+def test_a_batch_that_begins_while_the_sender_writes_the_one_before(tmp_path: Path) -> None:
+    spool = Spool(str(tmp_path))
+    lines, errors, ended = 3000, [], threading.Event()
+
+    def send() -> None:
+        try:
+            while not ended.is_set():
+                spool.flush()
+        except BaseException as error:
+            errors.append(error)
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    for number in range(lines):
+        spool.begin({"id": number, "run": "r", "tasks": []}, frozenset())
+    ended.set()
+    sender.join()
+    spool.flush()
+    assert errors == []
+    assert [json.loads(line)["id"] for line in Path(spool.path).read_text().splitlines()] == list(range(lines))
+    spool.close(delivered=True)
