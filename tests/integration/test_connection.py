@@ -162,6 +162,25 @@ def test_kill_leaves_time_to_end_what_was_started_elsewhere(connection: Connecti
     assert processes.gone(int(line), seconds=3.0)
 
 
+def test_close_frees_a_reader_whose_output_somebody_else_holds(connection: Connection) -> None:
+    process = connection.open("setsid sh -c 'echo; exec sleep 60' & wait")
+    assert process.read_line(10) == b""
+    freed: list[str] = []
+
+    def read() -> None:
+        try:
+            freed.append(f"end: {process.read_line(50)!r}")
+        except TvmopsError as error:
+            freed.append(str(error))
+
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    time.sleep(0.3)
+    connection.close()
+    reader.join(15)
+    assert len(freed) == 1, "the reader still waits, or broke"
+
+
 def test_close_ends_what_still_runs(connection: Connection) -> None:
     pids: list[int] = []
     for _ in range(3):

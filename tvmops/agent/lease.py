@@ -101,12 +101,13 @@ class Lease:
                         return _told(holder)
                 fcntl.flock(descriptor, fcntl.LOCK_SH)
                 self._file, descriptor = descriptor, None
+                # Before anybody may look: agents of the same run are told apart from others by what is in it.
+                now = clock()
+                self._note = dict(about, pid=os.getpid(), since=time.time(), began=now, heard=now, beat=now)
+                self.note(running=False, connected=True)
             finally:
                 if descriptor is not None:
                     os.close(descriptor)
-        now = clock()
-        self._note = dict(about, pid=os.getpid(), since=time.time(), began=now, heard=now, beat=now)
-        self.note(running=False, connected=True)
         return None
 
     def note(self, **values):

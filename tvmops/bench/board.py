@@ -13,7 +13,7 @@ from tvmops.bench.baseline import run_on_board
 from tvmops.bench.jobs import BoardIdentity
 from tvmops.connection import Connection, connect
 from tvmops.connection.session import AgentSession
-from tvmops.errors import AgentError
+from tvmops.errors import AgentError, HostUnreachable
 from tvmops.inventory import FactsCache, Host
 from tvmops.rpc import Endpoint
 
@@ -113,28 +113,33 @@ class HostBoard:
     def _open(self) -> Connection:
         with self._lock:
             known = self._connection
-        if known is not None:
-            return known
-        connection = connect(self.host)
-        with self._lock:
-            self._connection = connection
-            closed = self._closed
-        if closed:
+        if known is None:
+            self._check_open()
+            known = connect(self.host)
+            with self._lock:
+                self._connection = known
+        self._check_open()
+        return known
+
+    def _check_open(self) -> None:
+        if self._closed:
             self.reset()
-        return connection
+            raise HostUnreachable(f"{self.host.name}: its connection was closed, as the sweep ends")
 
     def _ask(self, module: str, arguments: dict[str, Any]) -> dict[str, Any]:
         """The result of one agent module. The agent stays for the next one."""
         connection = self._open()
-        if self._agent is None:
-            self._agent = AgentSession(connection, become=None)
+        agent = self._agent
+        if agent is None:
+            agent = self._agent = AgentSession(connection, become=None)
+        self._check_open()
         results: list[dict[str, Any]] = []
 
         def listen(event: dict[str, Any]) -> None:
             if event["ev"] == "done":
                 results.append(event["result"])
 
-        self._agent.run_batch(_batch(module, arguments), _no_blobs, listen)
+        agent.run_batch(_batch(module, arguments), _no_blobs, listen)
         if not results or results[0].get("failed"):
             reason = results[0].get("msg") if results else "the agent sent no result"
             raise AgentError(f"{self.host.name}: {module}: {reason}")

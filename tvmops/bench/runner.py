@@ -148,9 +148,9 @@ class JobRunner:
     def _on_board(self, job: Job, cell: Cell, board: Board) -> Finished:
         started, clock = utc_now(), time.monotonic()
         finished = self._attempt(job, cell, board)
+        if not finished.ok and self._cancelled.is_set():  # the connections were cut to end the sweep
+            raise Cancelled
         if not finished.ok and finished.error["kind"] in ("Rpc", "RpcError", "HostUnreachable"):
-            if self._cancelled.is_set():  # the connections were cut to end the sweep
-                raise Cancelled
             self._emit({"event": "retry", **describe(job), "text": _first_line(finished.error["message"])})
             with contextlib.suppress(TvmopsError):
                 if finished.error["kind"] == "HostUnreachable":

@@ -16,9 +16,15 @@ from tvmops.connection.base import CLOSE_GRACE, KILL_GRACE, Deadline
 from tvmops.connection.process import ShellFiles, StreamProcess
 from tvmops.inventory.model import Host
 
+RELEASE_POLL = 0.1  # seconds between looks of a reader at whether its process was released
+
 
 class LocalProcess(StreamProcess):
-    """A child in a session of its own, so that all its descendants can be ended together."""
+    """A child in a session of its own, so that all its descendants can be ended together.
+
+    One thread may release it while others read and write: a descriptor is closed only when nobody uses it, because its
+    number may be another file's at once.
+    """
 
     def __init__(self, host: Host, command: str) -> None:
         super().__init__(host, command)
@@ -32,12 +38,22 @@ class LocalProcess(StreamProcess):
         self._readers = selectors.DefaultSelector()
         self._open_streams = 2
         self._left = False
+        self._released = False
+        self._reading, self._feeding = threading.Lock(), threading.Lock()
         for stream, buffer in ((self._child.stdout, self._out), (self._child.stderr, self._err)):
             self._readers.register(stream, selectors.EVENT_READ, buffer)
 
     def _fill(self, timeout: float) -> bool:
-        if not self._open_streams:
-            return self._wait_exit(timeout)
+        deadline = Deadline(timeout)
+        while not self._streams_ended():
+            with self._reading:
+                if self._streams_ended() or self._move(min(deadline.left(), RELEASE_POLL)):
+                    return True
+            if deadline.passed():
+                return False
+        return self._wait_exit(deadline.left())
+
+    def _move(self, timeout: float) -> bool:
         news = False
         for key, _ in self._readers.select(timeout):
             data = os.read(key.fd, 65536)
@@ -60,21 +76,25 @@ class LocalProcess(StreamProcess):
         return True
 
     def _send(self, data: memoryview, timeout: float) -> int:
-        if self._stdin.closed:
-            raise BrokenPipeError("stdin is closed")
-        try:
-            return os.write(self._stdin.fileno(), data)
-        except BlockingIOError:
-            # It may be waiting for its own output to be read: then that is what happens next.
+        with self._feeding:
+            if self._stdin.closed:
+                raise BrokenPipeError("stdin is closed")
+            with contextlib.suppress(BlockingIOError):
+                return os.write(self._stdin.fileno(), data)
             waiting = select.poll()
             waiting.register(self._stdin, select.POLLOUT)
-            for key in self._readers.get_map().values() if self._open_streams else ():
-                waiting.register(key.fd, select.POLLIN)
-            waiting.poll(timeout * 1000)
-            return 0
+        # It may be waiting for its own output to be read: then that is what happens next, unless another thread reads.
+        if self._reading.acquire(blocking=False):
+            try:
+                for key in () if self._streams_ended() else self._readers.get_map().values():
+                    waiting.register(key.fd, select.POLLIN)
+            finally:
+                self._reading.release()
+        waiting.poll(timeout * 1000)
+        return 0
 
     def _streams_ended(self) -> bool:
-        return self._left or self._open_streams == 0
+        return self._released or self._open_streams == 0
 
     def _exit_status(self) -> int | None:
         return self._child.poll()
@@ -84,7 +104,7 @@ class LocalProcess(StreamProcess):
 
     def close_stdin(self) -> None:
         """End of input."""
-        with contextlib.suppress(OSError):
+        with self._feeding, contextlib.suppress(OSError):
             self._stdin.close()
 
     def kill(self) -> None:
@@ -119,10 +139,12 @@ class LocalProcess(StreamProcess):
     def release(self) -> None:
         """Close what is still open of its streams."""
         self.close_stdin()
-        for stream in (self._child.stdout, self._child.stderr):
-            if stream is not None and not stream.closed:
-                stream.close()
-        self._readers.close()
+        self._released = True
+        with self._reading:
+            for stream in (self._child.stdout, self._child.stderr):
+                if stream is not None and not stream.closed:
+                    stream.close()
+            self._readers.close()
 
 
 class LocalTunnel:

@@ -11,10 +11,10 @@ import pytest
 
 from tvmops.bench.cells import Cell
 from tvmops.bench.jobs import MEASURE, BoardIdentity, Job
-from tvmops.bench.leases import CpuGate
+from tvmops.bench.leases import Cancelled, CpuGate
 from tvmops.bench.runner import JobRunner
 from tvmops.bench.sweep_file import Timeouts, Workload
-from tvmops.errors import HostUnreachable, RpcError
+from tvmops.errors import AgentError, HostUnreachable, RpcError
 from tvmops.inventory import Host
 from tvmops.rpc import Endpoint
 from tvmops.source import Position
@@ -80,9 +80,9 @@ class Board:
         self._called("close")
 
 
-def measure(pool: Pool, board: Board) -> tuple[Any, list[dict[str, Any]]]:
+def measure(pool: Pool, board: Board, cancelled: threading.Event | None = None) -> tuple[Any, list[dict[str, Any]]]:
     events: list[dict[str, Any]] = []
-    cancelled = threading.Event()
+    cancelled = cancelled or threading.Event()
     runner = JobRunner(pool, CpuGate(cancelled), Timeouts(measure=7), events.append, cancelled)  # type: ignore[arg-type]
     return runner.measure(JOB, CELL, board), events
 
@@ -131,6 +131,19 @@ def test_a_lost_connection_is_made_again_once() -> None:
     again = Board(conditions=[HostUnreachable("b: gone"), HostUnreachable("b: still gone")])
     finished, _ = measure(Pool([GOOD]), again)
     assert finished.error["kind"] == "HostUnreachable"
+
+
+@pytest.mark.parametrize("error", [AgentError("b: the agent ended"), HostUnreachable("b: gone"), RpcError("b: dead")])
+def test_what_breaks_because_the_sweep_ends_is_no_failure_of_the_job(error: Exception) -> None:
+    cancelled = threading.Event()
+
+    class Cut(Board):
+        def conditions(self) -> dict[str, Any]:
+            cancelled.set()
+            raise error
+
+    with pytest.raises(Cancelled):
+        measure(Pool([GOOD]), Cut(), cancelled)
 
 
 @pytest.mark.parametrize("result", [WRONG, {"schema": 2, "ok": True}, {"schema": 1}])
