@@ -15,6 +15,7 @@ STATE = "TVMOPS_AGENT_STATE"  # another place for the state, for boards that are
 SILENCE = 60.0  # seconds: who was not heard for so long while nothing runs, or is frozen, holds the board no more
 NOTE_EVERY = 10.0  # seconds between two notes of who was heard when: each is a write to the board's disk
 ALONE = 5.0  # seconds to wait for another agent that looks at the same moment
+READINGS = 5
 SIZE = 2048  # bytes of the file, always written whole: a full disk has room for it
 BOOTTIME = 7  # CLOCK_BOOTTIME: goes on while the board sleeps, and is not set by anyone
 
@@ -189,11 +190,13 @@ def _locked(descriptor):
 
 
 def _read(descriptor):
-    try:
-        found = json.loads(os.pread(descriptor, SIZE, 0).decode("ascii"))
-    except ValueError:
-        return {}  # it has only just been taken, or the disk was full
-    return found if isinstance(found, dict) else {}
+    for _ in range(READINGS):
+        try:
+            found = json.loads(os.pread(descriptor, SIZE, 0).decode("ascii"))
+            return found if isinstance(found, dict) else {}
+        except ValueError:
+            time.sleep(0.01)  # it was read while it was being written
+    return {}  # the disk was full
 
 
 def _told(note):
