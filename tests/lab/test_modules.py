@@ -63,6 +63,16 @@ def test_install_and_remove(machine: Machine) -> None:
     assert not machine.changed("apt", {"name": "hello", "state": "absent", "purge": True})
 
 
+def test_what_is_asked_for_is_noted_as_wanted_for_itself(machine: Machine) -> None:
+    assert machine.changed("apt", {"name": "tree"})
+    machine.shell("apt-mark auto tree")
+    assert not machine.changed("apt", {"name": "tree"}, check=True)
+    assert "tree" in machine.shell("apt-mark showauto").split()
+    assert not machine.changed("apt", {"name": "tree"})
+    assert "tree" not in machine.shell("apt-mark showauto").split()
+    assert machine.changed("apt", {"name": "tree", "state": "absent"})
+
+
 def test_an_update_without_news_changes_nothing(machine: Machine) -> None:
     assert not machine.changed("apt", {"update_cache": True})
 

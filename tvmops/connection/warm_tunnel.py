@@ -72,9 +72,12 @@ class _Channel:
 
     @property
     def closed(self) -> bool:
-        """Whether the keeper has closed both directions."""
+        """Whether the keeper, or another thread here, has closed both directions."""
+        descriptor = self._connection.fileno()
+        if descriptor < 0:
+            return True
         poll = select.poll()
-        poll.register(self._connection, 0)
+        poll.register(descriptor, 0)
         return bool(poll.poll(0))
 
     def shutdown_write(self) -> None:

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tvmops.agent.debian import cache, faults, locks, packages, program, recovery, simulate, sources
+from tvmops.agent.debian import cache, faults, locks, marks, packages, program, recovery, simulate, sources
 
 SIMULATED = """Reading package lists...
 The following packages will be REMOVED:
@@ -305,3 +305,13 @@ def test_an_accepted_name_is_never_an_option_or_a_removal(text: str) -> None:
     assert not argument.startswith("-")
     assert not name.endswith("-")
     assert "*" not in name
+
+
+def test_packages_that_apt_has_noted_as_automatic(tmp_path: Path) -> None:
+    notes = tmp_path / "extended_states"
+    assert marks.automatic(["a"], str(notes)) == []
+    notes.write_text(
+        "Package: a\nArchitecture: amd64\nAuto-Installed: 1\n\n"
+        "Package: b\nArchitecture: amd64\nAuto-Installed: 0\n\nPackage: c\nAuto-Installed: 1\n"
+    )
+    assert marks.automatic(["c", "b", "a", "d"], str(notes)) == ["c", "a"]

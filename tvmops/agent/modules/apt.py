@@ -5,7 +5,7 @@ import time
 
 from .. import files, overlay
 from ..context import ModuleError
-from ..debian import cache, faults, packages, program, simulate
+from ..debian import cache, faults, marks, packages, program, simulate
 from ..debian.manager import Apt
 from ..debian.recovery import recover
 
@@ -49,6 +49,7 @@ def act(ctx, args):
         _carry_out(ctx, apt, _removal(apt, args, wanted), outcome)
     elif wanted:
         _install(ctx, apt, args, wanted, outcome)
+        _mark_manual(ctx, apt, wanted)
     elif args["deb"]:
         _install_deb(ctx, apt, args, outcome)
     elif args["upgrade"] not in (None, "no"):
@@ -112,6 +113,16 @@ def _install(ctx, apt, args, wanted, outcome):
     if args["autoremove"]:
         command.insert(1, "--auto-remove")
     _carry_out(ctx, apt, command, outcome, needed)
+
+
+def _mark_manual(ctx, apt, wanted):
+    """What a task asks for must stay when nothing else needs it any more."""
+    names = marks.automatic([one.name for one in wanted])
+    if names and not ctx.check:
+        apt.require_root("note that packages are wanted for themselves")
+        rc, _, stderr = ctx.run(["apt-mark", "manual"] + names, timeout=60)
+        if rc != 0:
+            raise ModuleError("apt-mark manual %s: %s" % (" ".join(names), stderr.strip()), rc=rc, stderr=stderr)
 
 
 def _is_needed(apt, args, wanted, installed):

@@ -69,11 +69,11 @@ def apply(ctx, args, before, after):
         extra["backup_file"] = backup(dest)
     if args["dest"].endswith("/"):
         make_directories(os.path.dirname(dest))
-    mode, uid, gid = attributes.numbers(after)
+    mode, uid, gid, mtime_ns = _attributes(before, after)
     if ctx.check:
-        files.predict_file(dest, after["_source"].predicted(), mode, uid, gid)
+        files.predict_file(dest, after["_source"].predicted(), mode, uid, gid, mtime_ns)
         return extra
-    with replacing(dest, mode, uid, gid) as target:
+    with replacing(dest, mode, uid, gid, mtime_ns) as target:
         after["_source"].write_to(target)
         target.flush()
         check_validity(ctx, args["validate"], target.name)
@@ -81,6 +81,21 @@ def apply(ctx, args, before, after):
 
 
 predict = apply
+
+
+def _attributes(before, after):
+    """Mode, owner, group and mtime of the new file.
+
+    A file of the board that replaces another brings its mode, and is ours: so it is with Ansible's copy.
+    """
+    mode, uid, gid = attributes.numbers(after)
+    status = after["_source"].status()
+    if status is None:
+        return mode, uid, gid, None
+    if before["state"] != "absent":
+        mode = stat.S_IMODE(status.st_mode) if mode is None else mode
+        uid, gid = os.geteuid() if uid == -1 else uid, os.getegid() if gid == -1 else gid
+    return mode, uid, gid, status.st_mtime_ns
 
 
 def result(ctx, args, after):
@@ -140,9 +155,14 @@ class _Source:
 
     def mode(self):
         """The mode of a file on the board; the controller fills in those of its own files."""
-        if self._path is None:
+        status = self.status()
+        if status is None:
             raise ModuleError("mode: preserve needs a src")
-        return "%04o" % stat.S_IMODE(files.need_status(self._path).st_mode)
+        return "%04o" % stat.S_IMODE(status.st_mode)
+
+    def status(self):
+        """The status of a file on the board, None when the content comes from the controller."""
+        return None if self._path is None else files.need_status(self._path)
 
     def for_diff(self):
         """The content to show, fetched only when it is short enough to be shown."""
