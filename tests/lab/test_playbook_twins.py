@@ -28,7 +28,8 @@ RECAP = re.compile(rf"^(?:{OURS}|{THEIRS}) +: (ok=.*)$", re.MULTILINE)
 ELSEWHERE = [
     "/proc", "/sys", "/dev", "/run", "/tmp", "/var/tmp", "/var/log", "/var/cache", "/var/lib/apt",
     "/etc/machine-id", "/etc/hostname", "/etc/hosts", "/var/lib/systemd", "/var/lib/dbus", "/etc/ssh",
-    "/root/.local", "/home/admin/.local", "/root/.ansible", "/home/admin/.ansible", "/root/.cache", "/home/admin/.cache",
+    "/root/.local", "/root/.ansible", "/root/.cache",
+    "/home/admin/.local", "/home/admin/.ansible", "/home/admin/.cache",
 ]  # fmt: skip
 # The duration of a proof; what dpkg writes in the order in which it worked (PACKAGES is asked instead).
 UNLIKE = re.compile(r"/__pycache__(/|$)|^/var/lib/tvm/smoke-\w+\.json$|^/var/lib/dpkg/status(-old)?$")
