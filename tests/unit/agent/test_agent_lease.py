@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +20,7 @@ from tvmops.agent import lost
 from tvmops.agent.lease import Lease
 from tvmops.agent.services import Services
 from tvmops.agent.spool import Spool
+from tvmops.paths import project_root
 
 MINE = {"run": "r1", "owner": "me@here", "what": "site.yml", "host": "b1"}
 OTHERS = {**MINE, "run": "r2", "owner": "anna@there"}
@@ -108,6 +111,29 @@ def test_a_damaged_file_is_no_obstacle(tmp_path: Path, clock: Clock, content: by
     os.truncate(tmp_path / "lease", 0)
     assert other.take(OTHERS)["run"] is None
     assert other.look()["lasts"] == 60
+
+
+TAKER = """
+import sys, time
+sys.path.insert(0, sys.argv[3])
+from tvmops.agent.lease import Lease
+run = {"run": "r1", "owner": "me", "what": "site.yml", "host": "b1"}
+for number in range(300):
+    while time.time() < float(sys.argv[2]) + number * 0.005:
+        pass
+    lease = Lease("%s/%d" % (sys.argv[1], number))
+    holder = lease.take(run)
+    if holder is not None:
+        sys.exit("refused: %r" % holder)
+    lease.note(running=True, connected=True)
+    lease.release()
+"""
+
+
+def test_agents_of_one_run_at_the_same_moment_never_refuse_each_other(tmp_path: Path) -> None:
+    argv = [sys.executable, "-c", TAKER, str(tmp_path), str(time.time() + 1), str(project_root())]
+    takers = [subprocess.Popen(argv, stderr=subprocess.PIPE, text=True) for _ in range(4)]
+    assert [taker.communicate(timeout=120)[1] for taker in takers] == [""] * 4
 
 
 def test_a_place_that_cannot_be_written_to_is_an_error_for_the_caller(tmp_path: Path) -> None:
