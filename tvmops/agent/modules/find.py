@@ -10,8 +10,7 @@ import time
 from .. import attributes, files
 from ..context import ModuleError
 from ..textfile import compiled
-from .stat import KINDS as FLAGS
-from .stat import PERMISSIONS
+from .stat import common_fields
 
 SPEC = {
     "paths": {"type": "list", "elements": "path", "required": True, "aliases": ["name", "path"]},
@@ -211,24 +210,4 @@ def _content_test(args):
 
 def _described(path, status):
     """What Ansible tells of a file that was found."""
-    mode = status.st_mode
-    entry = {
-        "path": path,
-        "mode": "%04o" % stat.S_IMODE(mode),
-        "uid": status.st_uid,
-        "gid": status.st_gid,
-        "pw_name": attributes.user_name(status.st_uid),
-        "gr_name": attributes.group_name(status.st_gid),
-        "size": status.st_size,
-        "inode": status.st_ino,
-        "dev": status.st_dev,
-        "nlink": status.st_nlink,
-        "atime": status.st_atime,
-        "mtime": status.st_mtime,
-        "ctime": status.st_ctime,
-        "isuid": bool(mode & stat.S_ISUID),
-        "isgid": bool(mode & stat.S_ISGID),
-    }
-    entry.update((name, test(mode)) for name, test in FLAGS)
-    entry.update((name, bool(mode & (0o400 >> bit))) for bit, name in enumerate(PERMISSIONS))
-    return entry
+    return dict(common_fields(path, status), size=status.st_size)

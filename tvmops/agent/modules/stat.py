@@ -52,10 +52,10 @@ def act(ctx, args):
     return {"changed": False, "stat": found}
 
 
-def _fields(path, status):
+def common_fields(path, status):
+    """What `stat` and `find` both tell of a path."""
     mode = status.st_mode
     found = {
-        "exists": True,
         "path": path,
         "mode": "%04o" % stat.S_IMODE(mode),
         "uid": status.st_uid,
@@ -68,14 +68,21 @@ def _fields(path, status):
         "atime": status.st_atime,
         "mtime": status.st_mtime,
         "ctime": status.st_ctime,
-        "block_size": status.st_blksize,
-        "device_type": status.st_rdev,
         "isuid": bool(mode & stat.S_ISUID),
         "isgid": bool(mode & stat.S_ISGID),
-        "readable": files.may(path, os.R_OK),
-        "writeable": files.may(path, os.W_OK),
-        "executable": files.may(path, os.X_OK),
     }
     found.update((name, test(mode)) for name, test in KINDS)
     found.update((name, bool(mode & (0o400 >> bit))) for bit, name in enumerate(PERMISSIONS))
     return found
+
+
+def _fields(path, status):
+    return dict(
+        common_fields(path, status),
+        exists=True,
+        block_size=status.st_blksize,
+        device_type=status.st_rdev,
+        readable=files.may(path, os.R_OK),
+        writeable=files.may(path, os.W_OK),
+        executable=files.may(path, os.X_OK),
+    )
