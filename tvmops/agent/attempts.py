@@ -45,6 +45,10 @@ class Attempts:
             try:
                 false = _first_false(conditions, self._registered)
             except _fault() as fault:
+                unknown = [name for name in _names(conditions) if _is_unknown(self._registered.get(name))]
+                if self._check and unknown:
+                    reason = "it needs %s, which only a real run can tell" % ", ".join(sorted(unknown))
+                    return {"changed": True, "failed": False, "unknown": True, "msg": reason}
                 return {"changed": False, "failed": True, "msg": str(fault)}
             if false is not None:
                 skipped = {"changed": False, "skipped": True, "skip_reason": "Conditional result was False"}
@@ -125,6 +129,18 @@ class Attempts:
         if self._task.get("register") is not None:
             names = dict(names, **{self._task["register"]: as_sent(outcome)})
         return _first_false(conditions, names) is None
+
+
+def _names(rows):
+    """The registered results that conditions read."""
+    if not isinstance(rows, list) or rows[:1] == ["lit"]:
+        return set()
+    own = {rows[1]} if rows[:1] == ["reg"] else set()
+    return own.union(*(_names(one) for one in rows))
+
+
+def _is_unknown(result):
+    return isinstance(result, dict) and result.get("unknown") is True
 
 
 def as_sent(value):

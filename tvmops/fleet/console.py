@@ -63,6 +63,14 @@ def debug_text(event: RunEvent) -> str | None:
     return "\n".join(f"{key}: {json.dumps(one, indent=2, default=str)}" for key, one in values.items())
 
 
+def unknown_text(event: RunEvent) -> str:
+    """What a check run says of a task whose doings it cannot know."""
+    result = event.result or {}
+    if not result.get("unknown") or event.status not in ("ok", "changed") or "results" in result:
+        return ""
+    return f" (unknown: {result.get('msg')})" if result.get("msg") else " (unknown)"
+
+
 def ending_lines(recap: HostRecap) -> list[str]:
     """How a host's run ended when it was not by a task's own failure."""
     if recap.interrupted:
@@ -140,9 +148,8 @@ class PlainView:
         result = event.result or {}
         looped = "results" in result
         if not self._quiet:
-            self._line(
-                f"{event.host}: {event.task}{label_text(event)} ... {self._colours.paint(event.status, event.status)}"
-            )
+            status = self._colours.paint(event.status, event.status) + unknown_text(event)
+            self._line(f"{event.host}: {event.task}{label_text(event)} ... {status}")
             text = debug_text(event)
             if text is not None:
                 self._line("\n".join(f"    {line}" for line in text.splitlines()))

@@ -10,7 +10,7 @@ from rich.syntax import Syntax
 from rich.table import Column
 from rich.text import Text
 
-from tvmops.fleet.console import closing_lines, debug_text, failure_lines
+from tvmops.fleet.console import closing_lines, debug_text, failure_lines, label_text, unknown_text
 from tvmops.fleet.diffs import diff_text
 from tvmops.fleet.recap import Recap
 from tvmops.playbook.events import HostRecap, RunEvent
@@ -81,6 +81,8 @@ class LiveView:
         if self._diff and (text := diff_text(result)):
             self._console.print(Text(f"{event.host}: {event.task}", style="bold"))
             self._console.print(Syntax(text, "diff", background_color="default", word_wrap=True))
+        if doubt := unknown_text(event):
+            self._console.print(Text(f"{event.host}: {event.task}{label_text(event)} ...{doubt}", style="magenta"))
         if event.status in ("failed", "rescued", "ignored"):
             self._console.print(Text("\n".join(failure_lines(event)), style=STYLES[event.status]))
         elif (said := debug_text(event)) is not None:

@@ -53,7 +53,7 @@ def conduct_of(task: Task, scope: Scope, state: HostState, target: str | None, *
         environment = _environment(task, scope)
     return Conduct(
         user, method, environment,
-        check=options.check if task.check_mode is None else flag(task.check_mode, scope),
+        check=checked(task, scope, state),
         diff=options.diff if task.diff is None else flag(task.diff, scope),
         retries=_retries(task, scope), delay=_delay(task, scope),
         timeout=number(task.timeout, scope, "timeout") or None,
@@ -62,6 +62,11 @@ def conduct_of(task: Task, scope: Scope, state: HostState, target: str | None, *
         pause=number(task.loop_control.pause, scope, "pause") or None,
         ignore_unreachable=flag(task.ignore_unreachable, scope), delegate_facts=flag(task.delegate_facts, scope),
     )  # fmt: skip
+
+
+def checked(task: Task, scope: Scope, state: HostState) -> bool:
+    """Whether the task only looks what it would do. Raises TemplateFault, Pending."""
+    return state.shared.options.check if task.check_mode is None else flag(task.check_mode, scope)
 
 
 def flag(value: Value | None, scope: Scope) -> bool:

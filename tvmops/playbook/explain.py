@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from tvmops.playbook.alone import goes_alone
 from tvmops.playbook.batch import Queued
 from tvmops.playbook.faults import Pending
 from tvmops.playbook.local import MODULES as LOCAL
-from tvmops.playbook.plan import Entry, HostPlan, PlayPlan, title_of
+from tvmops.playbook.plan import Entry, HostPlan, PlayPlan, names_set_by, title_of
 from tvmops.playbook.prepare import Prepared, TaskContext, prepare_task
+from tvmops.playbook.state import HostState
+from tvmops.playbook.variables import AWAITED, FACT_MODULES, Awaited
 
 
 @dataclass
@@ -45,10 +48,30 @@ class Batches:
         return shown + [f"  {note}" for note in self.notes]
 
 
-class Foreseen:
-    """Told by the planner of every task in its turn."""
+# A result of a batch that has ended: the planner has no value for it, a run would.
+TOLD = Awaited()
 
-    def __init__(self) -> None:
+
+class _Anything:
+    """Stands for such a result while a task is looked through for what else it needs."""
+
+    def __getattr__(self, name: str) -> _Anything:
+        return self
+
+    def __getitem__(self, key: Any) -> _Anything:
+        return self
+
+    def __call__(self, *args: Any, **kwargs: Any) -> _Anything:  # noqa: ARG002
+        return self
+
+
+class Foreseen:
+    """Told by the planner of every task in its turn. `state` is the planner's."""
+
+    def __init__(self, state: HostState) -> None:
+        self._state = state
+        self._facts_told = False
+        self._given: list[str] = []  # what tasks of the controller have set out of results that are told
         self.plays: list[Batches] = []
         self._size = 0
         self._on_board: set[str] = set()
@@ -78,7 +101,7 @@ class Foreseen:
             return
         if goes_alone(prepared):
             self._cut(entry, "it is taken step by step from here")
-            self._size = 1
+            self._add(entry)
             self._due = "the task before it was taken step by step"
             return
         place = (prepared.target, prepared.conduct.become_user is not None and prepared.target is not None)
@@ -88,7 +111,7 @@ class Foreseen:
         if self._due:
             self._cut(entry, self._due)
         self._place = place
-        self._size += 1
+        self._add(entry)
         register = entry.task.register
         if register and Queued(entry, prepared, context).known_on_board():
             self._on_board.add(register)
@@ -108,12 +131,44 @@ class Foreseen:
                 pass
         if entry.task.notify is not None:
             self._notifies = True
-        self._cut(entry, name if context is None else f"it needs {name}")
+        needed = name if context is None else self._still_needed(entry, context, name)
+        if needed:
+            self._cut(entry, needed if context is None else f"it needs {needed}")
+        elif self._due:
+            self._cut(entry, self._due)
+        if not needed and entry.task.module in LOCAL:
+            self._given += names_set_by(entry.task)
         if entry.task.include is not None:
             note = f"'{title_of(entry.task)}' ({entry.task.position}): what it includes is known only then"
             self.plays[-1].notes.append(note)
         elif entry.task.module not in LOCAL:
-            self._size += 1
+            self._add(entry)
+
+    def _add(self, entry: Entry) -> None:
+        self._size += 1
+        if entry.task.module in FACT_MODULES:
+            self._facts_told = False
+
+    def _still_needed(self, entry: Entry, context: TaskContext, name: str) -> str:
+        """What a task waits for beside the results of batches that have ended; empty when that is nothing."""
+        results, facts = self._state.results, self._state.facts
+        results.values.update(dict.fromkeys(self._given, TOLD))
+        told = [one for one, value in results.values.items() if value is TOLD]
+        if not told and not self._facts_told:
+            return name
+        awaited, facts.awaited = facts.awaited, facts.awaited and not self._facts_told
+        results.values.update(dict.fromkeys(told, _Anything()))
+        context.on_board = self.on_board
+        try:
+            prepare_task(context, entry.task)
+        except Pending as pending:
+            return pending.name
+        except Exception:
+            return ""  # nobody can look further: at least what is named so far is there
+        finally:
+            results.values.update(dict.fromkeys(told, TOLD))
+            facts.awaited = awaited
+        return ""
 
     def flushes_handlers(self, entry: Entry) -> None:
         """Handlers may run here."""
@@ -128,14 +183,22 @@ class Foreseen:
             batches = self.plays[-1]
             batches.sizes.append(self._size)
             batches.breaks.append(Break(f"'{title_of(entry.task)}' ({entry.task.position})", reason))
+            self._tell()
         self._size = 0
         self._on_board.clear()
 
     def _close(self) -> None:
         if self._size:
             self.plays[-1].sizes.append(self._size)
+            self._tell()
         self._size, self._due = 0, ""
         self._on_board.clear()
+
+    def _tell(self) -> None:
+        """A batch has ended: what it gives is known from now on."""
+        values = self._state.results.values
+        values.update({name: TOLD for name, value in values.items() if value is AWAITED})
+        self._facts_told = True
 
 
 def _after(planned: PlayPlan, entry: Entry) -> str:

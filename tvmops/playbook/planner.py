@@ -45,10 +45,10 @@ def setup_task(play: Play) -> Task:
     )  # fmt: skip
 
 
-def _foreseen() -> Foreseen:
+def _foreseen(state: HostState) -> Foreseen:
     from tvmops.playbook.explain import Foreseen
 
-    return Foreseen()
+    return Foreseen(state)
 
 
 class Planner:
@@ -58,7 +58,7 @@ class Planner:
         self.state = state.shadow()
         self.options = state.shared.options
         self.plan = HostPlan(state.host.name)
-        self._foreseen = _foreseen() if self.options.explain else None
+        self._foreseen = _foreseen(self.state) if self.options.explain else None
         # After something that cannot be foreseen, an unknown name may be one that it will set.
         self.blind = False
         # Nothing is worked out any more: what comes next may never run.

@@ -23,6 +23,8 @@ def combine(prepared: Prepared, results: list[dict[str, Any]]) -> dict[str, Any]
         "skipped": everything_skipped,
         "msg": "All items skipped" if everything_skipped else "All items completed",
     }
+    if any(one.get("unknown") for one in results):
+        combined["unknown"] = True
     if failed:
         combined.update(failed=True, msg="One or more items failed")
     return combined

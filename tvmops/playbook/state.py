@@ -27,7 +27,7 @@ from tvmops.playbook.role_scope import (
 )
 from tvmops.playbook.together import Together
 from tvmops.playbook.values import final
-from tvmops.playbook.variables import AWAITED, Facts, HostVariables, Known, Layer, OtherHost, Scope, Written
+from tvmops.playbook.variables import AWAITED, Facts, HostVariables, Known, Layer, OtherHost, Results, Scope, Written
 from tvmops.source import Map, load_yaml
 
 ANSIBLE_VERSION = {
@@ -113,7 +113,7 @@ class HostState:
         self.shared = shared
         self.read_inventory()
         self.facts = Facts()
-        self.results = Known()
+        self.results = Results()
         self.included = Written({})  # what include_vars has read
         self.local = str(host.vars.get("ansible_connection", "ssh")) == "local"
         self.reads_files = False
@@ -134,6 +134,7 @@ class HostState:
         copy.inventory_vars = self.inventory_vars
         copy.facts.values = dict(self.facts.values)
         copy.results.values = dict(self.results.values)
+        copy.results.unforeseen = set(self.results.unforeseen)
         copy.included = self.included
         return copy
 

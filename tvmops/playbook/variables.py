@@ -57,6 +57,25 @@ class Known:
         return value
 
 
+class Results(Known):
+    """Registered results and facts that tasks set, and which of them a check run could not know.
+
+    `unforeseen`: names of set facts that were worked out of such results; `guesses`: names of what nobody knows that
+    were looked up since it was last emptied.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.unforeseen: set[str] = set()
+        self.guesses: set[str] = set()
+
+    def get(self, name: str, scope: Scope) -> Any:
+        value = super().get(name, scope)
+        if name in self.unforeseen or (isinstance(value, dict) and value.get("unknown") is True):
+            self.guesses.add(name)
+        return value
+
+
 class Awaited:
     """Stands for a registered result that the board has yet to give."""
 
