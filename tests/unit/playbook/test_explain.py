@@ -18,7 +18,7 @@ PLAYS = {
     "nothing to wait for": [ASK, "    - {command: 'true', when: text.rc == 0}\n"],
     "one result, used three times": [
         ASK,
-        *["    - {copy: {dest: '{{ root }}/NAME', content: '{{ text.stdout }}'}}\n".replace("NAME", one) for one in "abc"],
+        *["    - {command: 'echo %(one)s {{ text.stdout }}'}\n".replace("%(one)s", one) for one in "abc"],
     ],
     "a result of the same batch, too": [
         ASK,
