@@ -23,8 +23,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from tvmops.paths import cache_dir
-
 FLOOR = "floor-sh"
 OURS = ("tvmops", "tvmops-warm")
 TOOLS = (*OURS, FLOOR, "pyinfra", "ansible-mitogen", "ansible-pipelining")
@@ -37,6 +35,8 @@ TARGETS: dict[tuple[int, int], dict[str, float]] = {
     (1, 1): {FLOOR: 1.0},
 }
 PREFIX = "import sys; sys.path.append('ansible')\nfrom common import *\n"
+# Not in /root: each of their hosts puts a folder of its own there.
+SCRATCH = Path("/var/tmp/tvmops-peers")
 CPU_TARGET = 0.030  # seconds of the controller's CPU per host, no-op
 
 
@@ -194,7 +194,7 @@ def main() -> None:
     parser.add_argument("--delay", type=int, choices=(0, 1), default=0, help="1: 10 ms each way")
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--tools", type=lambda text: text.split(","), default=list(TOOLS))
-    parser.add_argument("--scratch", type=Path, default=cache_dir() / "peers" / "lab", help="where the copy is kept")
+    parser.add_argument("--scratch", type=Path, default=SCRATCH, help="where the copy is kept")
     parser.add_argument("--keep", action="store_true", help="leave the hosts running")
     parser.add_argument("--output", type=Path, help="JSON of all runs")
     options = parser.parse_args()
