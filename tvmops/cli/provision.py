@@ -150,6 +150,7 @@ def run(path: Path, given: dict[str, Any], prepare: HostVariables | None = None)
     plays = load_playbooks([path])
     inventory = load(given["inventory"], playbook_dir=path.absolute().parent)
     options = _options(given)
+    _reach_as_told(inventory, options.extra_vars)
     if given["syntax_check"]:
         print(f"{path}: nothing is wrong with how it is written")
         return None
@@ -171,6 +172,13 @@ def run(path: Path, given: dict[str, Any], prepare: HostVariables | None = None)
         return None
     prepared.manners = manners(given)
     return show(prepared, given)
+
+
+def _reach_as_told(inventory: Inventory, extra_vars: Mapping[str, Any]) -> None:
+    """Variables of the command line are the strongest, also those that say how a host is reached."""
+    told = {name: value for name, value in extra_vars.items() if name.startswith(("ansible_", "tvmops_"))}
+    for host in inventory.hosts.values():
+        host.vars.update(told)
 
 
 def _hosts(path: Path, plays: Sequence[Play], inventory: Inventory, options: RunOptions) -> list[Host]:

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tvmops.agent.debian import cache, faults, locks, marks, packages, program, recovery, simulate, sources
+from tvmops.agent.debian import cache, database, faults, locks, marks, packages, program, recovery, simulate, sources
 
 SIMULATED = """Reading package lists...
 The following packages will be REMOVED:
@@ -315,3 +315,43 @@ def test_packages_that_apt_has_noted_as_automatic(tmp_path: Path) -> None:
         "Package: b\nArchitecture: amd64\nAuto-Installed: 0\n\nPackage: c\nAuto-Installed: 1\n"
     )
     assert marks.automatic(["c", "b", "a", "d"], str(notes)) == ["c", "a"]
+
+
+def as_row(package: packages.Installed) -> tuple[object, ...]:
+    return package.name, package.arch, package.version, package.status, package.provides
+
+
+def test_the_database_is_read_as_dpkg_query_reads_it() -> None:
+    argv = ["dpkg-query", "-W", "-f=" + packages.QUERY_FORMAT]
+    told = packages.parse_dpkg_query(subprocess.run(argv, check=True, capture_output=True, text=True).stdout)
+    names = sorted({one.name for one in told})
+    read = database.look_up(names)
+    assert read is not None
+    assert sorted(map(as_row, read), key=str) == sorted(map(as_row, told), key=str)
+
+
+def test_packages_in_every_state(tmp_path: Path) -> None:
+    (tmp_path / "updates").mkdir()
+    (tmp_path / "status").write_text(
+        "Package: a\nStatus: install ok installed\nArchitecture: amd64\nProvides: x (= 1), y\nVersion: 1:2-3\n"
+        "Description: text\n Package: b\n\n"
+        "Package: a\nStatus: deinstall reinstreq half-installed\nArchitecture: i386\nVersion: 1\n\n"
+        "Package: b\nStatus: hold ok triggers-awaited\nArchitecture: all\nVersion: 3"
+    )
+    read = database.look_up(["b", "a", "c"], str(tmp_path))
+    assert read is not None
+    assert list(map(as_row, read)) == [
+        ("b", "all", "3", "hW ", {}),
+        ("a", "amd64", "1:2-3", "ii ", {"x": "1", "y": ""}),
+        ("a", "i386", "1", "rHR", {}),
+    ]
+
+
+def test_what_only_dpkg_query_can_tell(tmp_path: Path) -> None:
+    assert database.look_up(["a"], str(tmp_path)) is None
+    (tmp_path / "status").write_text("Package: a\nStatus: install ok odd\nVersion: 1\n")
+    assert database.look_up(["a"], str(tmp_path)) is None
+    assert database.look_up(["b"], str(tmp_path)) == []
+    (tmp_path / "updates").mkdir()
+    (tmp_path / "updates" / "0001").write_text("")
+    assert database.look_up(["b"], str(tmp_path)) is None

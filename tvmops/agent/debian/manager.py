@@ -5,7 +5,7 @@ import time
 
 from .. import overlay
 from ..context import ModuleError
-from . import cache, faults, locks, packages, program, sources
+from . import cache, database, faults, locks, packages, program, sources
 
 UPDATE_DEADLINE = 1800  # seconds for fetching all package lists
 QUERY_DEADLINE = 120  # seconds for programs that only read
@@ -23,12 +23,17 @@ class Apt:
 
     def query(self, names):
         """What dpkg knows of these names; of all packages when there are none."""
+        found = database.look_up(names) if names else None
+        if found is None:
+            found = self._asked(names)
+        return found if overlay.active() is None else self._predicted(found, names)
+
+    def _asked(self, names):
         argv = ["dpkg-query", "-W", "-f=" + packages.QUERY_FORMAT, "--"] + list(names)
         rc, stdout, stderr = self.ctx.run(argv, timeout=QUERY_DEADLINE, env={"LC_ALL": "C"})
         if rc not in (0, 1):
             raise ModuleError("dpkg's database cannot be read: %s" % stderr.strip(), rc=rc, stderr=stderr)
-        found = packages.parse_dpkg_query(stdout)
-        return found if overlay.active() is None else self._predicted(found, names)
+        return packages.parse_dpkg_query(stdout)
 
     def at_least(self, version, other):
         """True when Debian version `version` is `other` or newer."""
