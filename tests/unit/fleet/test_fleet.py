@@ -239,7 +239,7 @@ def test_extra_vars(given: list[str], expected: dict[str, Any]) -> None:
     assert parse_extra_vars(given) == expected
 
 
-@pytest.mark.parametrize("given", ["novalue", "[1]", "a='open", "@/nonexistent.yml", "{a: "])
+@pytest.mark.parametrize("given", ["novalue", "[1]", "a='open", "@/nonexistent.yml", "{a: ", "ansible_become_password=x"])
 def test_extra_vars_that_cannot_be_read(given: str) -> None:
     with pytest.raises(ConfigError):
         parse_extra_vars([given])
@@ -248,6 +248,8 @@ def test_extra_vars_that_cannot_be_read(given: str) -> None:
 def test_extra_vars_from_a_file(tmp_path: Path) -> None:
     (tmp_path / "x.yml").write_text("a: {b: 1}\n")
     assert parse_extra_vars([f"@{tmp_path}/x.yml"]) == {"a": {"b": 1}}
+    (tmp_path / "x.yml").write_text("ansible_become_password: secret\n")
+    assert parse_extra_vars([f"@{tmp_path}/x.yml"]) == {"ansible_become_password": "secret"}
 
 
 def test_diffs_are_patches() -> None:
