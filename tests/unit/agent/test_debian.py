@@ -215,7 +215,7 @@ def test_a_lock_names_its_holder(tmp_path: Path) -> None:
             assert holder.stdout is not None
             holder.stdout.readline()
             seen: list[str] = []
-            problem = locks.wait(time.time() + 0.2, seen.append, [str(path)])
+            problem = locks.wait(time.time() + 2, seen.append, [str(path)])
             assert f"pid {holder.pid}" in problem
             assert str(path) in problem
             assert seen

@@ -199,11 +199,11 @@ def test_ctrl_c_lets_the_running_task_finish_and_says_how_to_go_on(tmp_path: Pat
 
 
 def test_a_second_ctrl_c_leaves_at_once_and_the_host_still_finishes_its_task(tmp_path: Path) -> None:
-    process = start(tmp_path, 4)
+    process = start(tmp_path, 9)
     process.send_signal(signal.SIGINT)
     time.sleep(0.3)
     process.send_signal(signal.SIGINT)
-    out, _ = process.communicate(timeout=3)
+    out, _ = process.communicate(timeout=8)
     assert process.returncode == 130
     assert "one: interrupted at 'slow'" in out
     assert "PLAY RECAP" in out
@@ -239,7 +239,9 @@ def test_extra_vars(given: list[str], expected: dict[str, Any]) -> None:
     assert parse_extra_vars(given) == expected
 
 
-@pytest.mark.parametrize("given", ["novalue", "[1]", "a='open", "@/nonexistent.yml", "{a: ", "ansible_become_password=x"])
+@pytest.mark.parametrize(
+    "given", ["novalue", "[1]", "a='open", "@/nonexistent.yml", "{a: ", "ansible_become_password=x"]
+)
 def test_extra_vars_that_cannot_be_read(given: str) -> None:
     with pytest.raises(ConfigError):
         parse_extra_vars([given])

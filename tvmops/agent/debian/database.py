@@ -4,8 +4,8 @@ import os
 import re
 
 from .packages import Installed, parse_provides
-from .recovery import DPKG, is_interrupted
 
+DPKG = "/var/lib/dpkg"
 FIELD = re.compile(r"^(Architecture|Version|Status|Provides): (.*)$", re.MULTILINE)
 WANTS = {"unknown": "u", "install": "i", "hold": "h", "deinstall": "r", "purge": "p"}
 STATES = {
@@ -18,6 +18,14 @@ STATES = {
     "triggers-pending": "t",
     "installed": "i",
 }
+
+
+def is_interrupted(dpkg=DPKG):
+    """True when dpkg's own journal is not empty: it was stopped in the middle."""
+    try:
+        return any(name.isdigit() for name in os.listdir(os.path.join(dpkg, "updates")))
+    except OSError:
+        return False
 
 
 def look_up(names, dpkg=DPKG):

@@ -4,7 +4,8 @@ import glob
 import os
 import re
 
-DPKG = "/var/lib/dpkg"
+from .database import DPKG, is_interrupted
+
 ARCHIVES = "/var/cache/apt/archives"
 NO_ARCHIVE = re.compile(r"The package (\S+) needs to be reinstalled, but I can't find an archive for it")
 # "Status: install ok half-configured": the second word is "reinstreq" for what must be unpacked again.
@@ -13,14 +14,6 @@ BROKEN = re.compile(
     rb"Status: (?:\S+ reinstreq \S+|\S+ \S+ (unpacked|half-configured|half-installed))$",
     re.MULTILINE,
 )
-
-
-def is_interrupted(dpkg=DPKG):
-    """True when dpkg's own journal is not empty: it was stopped in the middle."""
-    try:
-        return any(name.isdigit() for name in os.listdir(os.path.join(dpkg, "updates")))
-    except OSError:
-        return False
 
 
 def broken_packages(dpkg=DPKG):
@@ -55,6 +48,7 @@ def recover(apt, outcome, needed):
     broken = broken_packages()
     if not interrupted and not broken:
         return False
+    apt = apt.acting()
     if apt.ctx.check:
         outcome.update(changed=True, recovered=broken, msg="dpkg was interrupted earlier and would be recovered")
         return False

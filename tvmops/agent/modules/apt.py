@@ -5,9 +5,8 @@ import time
 
 from .. import files, overlay
 from ..context import ModuleError
-from ..debian import cache, faults, marks, packages, program, simulate
-from ..debian.manager import Apt
-from ..debian.recovery import recover
+from ..debian import cache, database, marks, packages
+from ..debian.asking import Asking
 
 SPEC = {
     "name": {"type": "list", "elements": "str", "aliases": ["pkg", "package"]},
@@ -40,10 +39,10 @@ def act(ctx, args):
     """One query to dpkg when all is as wanted; else the simulation decides, apt-get acts, and dpkg is asked again."""
     if not ctx.which("apt-get") or not ctx.which("dpkg-query"):
         raise ModuleError("this board has no apt-get: the module apt needs Debian, Ubuntu or a derivative")
-    apt = Apt(ctx, args)
+    apt = Asking(ctx, args)
     outcome = {"changed": False, "stdout": "", "stderr": ""}
     wanted = _wanted(args)
-    recover(apt, outcome, needed=False)
+    _recover(apt, outcome, needed=False)
     updated = _update_cache(ctx, args, apt)
     if wanted and args["state"] == "absent":
         _carry_out(ctx, apt, _removal(apt, args, wanted), outcome)
@@ -65,6 +64,15 @@ def act(ctx, args):
     outcome["cache_updated"] = updated
     outcome["cache_update_time"] = int(cache.update_time())
     return outcome
+
+
+def _recover(apt, outcome, needed):
+    """As recovery.recover, which is not imported while nothing is to be done."""
+    if not needed and not database.is_interrupted():
+        return False
+    from ..debian.recovery import recover
+
+    return recover(apt, outcome, needed)
 
 
 def _wanted(args):
@@ -91,7 +99,7 @@ def _update_cache(ctx, args, apt):
         return not fetched
     apt.require_root("fetch the package lists")
     before = cache.signature()
-    apt.update(attempts=max(1, args["update_cache_retries"]))
+    apt.acting().update(attempts=max(1, args["update_cache_retries"]))
     return cache.signature() != before
 
 
@@ -102,7 +110,7 @@ def _install(ctx, apt, args, wanted, outcome):
     needed = [one for one in wanted if _is_needed(apt, args, one, installed)]
     if not needed:
         return
-    if recover(apt, outcome, needed=True):
+    if _recover(apt, outcome, needed=True):
         installed = apt.query([])
         needed = [one for one in needed if _is_needed(apt, args, one, installed)]
         if not needed:
@@ -176,7 +184,7 @@ def _install_deb(ctx, apt, args, outcome):
     found = packages.find(wanted, installed, apt.native)
     if found is not None and found.usable and found.version == fields.get("Version"):
         return
-    recover(apt, outcome, needed=True)
+    _recover(apt, outcome, needed=True)
     _carry_out(ctx, apt, ["install", os.path.abspath(path)], outcome)
 
 
@@ -184,6 +192,9 @@ def _carry_out(ctx, apt, command, outcome, needed=()):
     """Simulate `command`; when it would change something, run it (not in check mode) and see that it did."""
     if command is None:
         return
+    from ..debian import simulate
+
+    apt = apt.acting()
     apt.refuse_patterns(needed)
     text = "" if apt.unknown else apt.simulate(command, needed)
     simulation = simulate.parse(text)
@@ -239,6 +250,9 @@ def _diff(simulation):
 
 def _autoclean(ctx, apt, outcome):
     """Delete downloaded packages that can no longer be downloaded."""
+    from ..debian import faults, program
+
+    apt = apt.acting()
     outcome_of_look = program.run(["apt-get", "-s", "autoclean"], apt.environment, ctx.progress, deadline=300)
     stale = [line for line in outcome_of_look.stdout.splitlines() if line.startswith("Del ")]
     if not stale:
