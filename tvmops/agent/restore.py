@@ -77,6 +77,7 @@ class Restoration:
                 self._first[entry["path"]] = entry["was"]
         self._markers = []
         self._refused = {}
+        self._copied = []  # paths put back as copies: not the same inodes, but what the run had at that time
         self.undone = []  # paths, in the order they were undone
         self.lost = {}  # path -> why its old content is not there any more
         self.others = []  # what is no file
@@ -145,7 +146,7 @@ class Restoration:
         """Undo one change. False when that cannot be; the reason is noted."""
         path, was, now = entry["path"], entry["was"], entry["now"]
         present = present_state(path)
-        if not matches(present, now, entry["how"]):
+        if not matches(present, now, entry["how"]) and not self._is_copied(path):
             if matches(present, was, entry["how"]) or matches(present, self._first[path], "content"):
                 return True
             if not self._force:
@@ -162,6 +163,9 @@ class Restoration:
         if self._show_diff:
             self._add_diff(path, before, self._shown(path, present_state(path)))
         return True
+
+    def _is_copied(self, path):
+        return any(path == one or path.startswith(one + "/") for one in self._copied)
 
     def _add_diff(self, path, before, after):
         if "absent" in (before["state"], after["state"]):
@@ -203,6 +207,7 @@ class Restoration:
             files.make_hard_link(kept, path)  # it had other names: it is one of them again
             return True
         self._copy(kept, path, was["mode"], was["uid"], was["gid"])
+        self._copied.append(path)
         return True
 
     @staticmethod
@@ -231,6 +236,7 @@ class Restoration:
     def _make_directory(self, path, was):
         if "kept" in was:
             self._make_tree(os.path.join(self._folder, "journal", was["kept"]), path)
+            self._copied.append(path)
         else:
             files.make_directories(path)
         files.set_attributes(path, was["mode"], was["uid"], was["gid"])

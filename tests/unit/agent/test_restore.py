@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from driver import Driver
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tvmops.agent import inodes, journal
@@ -146,8 +146,29 @@ def restore(board: Driver, run: str, **more: Any) -> dict[str, Any]:
 law = settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
+def module(name: str, **values: Any) -> Task:
+    return {"module": name, "args": args(**values)}
+
+
 @law
 @given(trees, sequences)
+@example(  # a second name of a file that goes with its folder
+    {"dir": None},
+    [
+        module("blockinfile", path="one", block="", create=True),
+        module("file", path="dir/three", state="hard", src="one"),
+        module("file", path="dir", state="absent"),
+    ],
+)
+@example(  # and one that was written to before
+    {"dir": None, "one": "a\n"},
+    [
+        module("file", path="dir/three", state="hard", src="one"),
+        module("lineinfile", path="dir/three", line="b"),
+        module("file", path="dir", state="absent"),
+        module("copy", dest="one", content="c"),
+    ],
+)
 def test_a_restored_run_leaves_the_former_tree(
     board: Driver, state: Path, tree: dict[str, str | None], wanted: list[Task]
 ) -> None:
