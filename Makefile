@@ -7,7 +7,7 @@ ROOT := $(shell id -u | grep -qx 0 && echo yes)
 # It asks Python whether it has venv.
 PACKAGES := PYTHON='$(PYTHON)' tools/system-packages.sh
 
-.PHONY: demo test check unit integration lab-tests packages clean
+.PHONY: demo test check unit integration lab-tests soak packages clean
 # Suites take turns, also under make -j: they measure time.
 .NOTPARALLEL:
 # A virtual environment that could not be finished is made again.
@@ -35,6 +35,10 @@ integration: $(VENV)/.dev packages
 
 lab-tests: $(VENV)/.dev packages
 	$(BIN)/pytest tests/lab
+
+# Faults at many random moments of playbook runs: hours. ROUNDS=50 SEED=7 make soak; a failure names its seed.
+soak: $(VENV)/.dev packages
+	TVMOPS_SOAK=$(or $(ROUNDS),20) $(if $(SEED),TVMOPS_SEED=$(SEED)) $(BIN)/pytest tests/lab/test_engine_faults.py -s
 
 packages:
 	@$(PACKAGES) base lab arm test

@@ -17,6 +17,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 @pytest.fixture(autouse=True)
 def _own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TVMOPS_STATE", str(tmp_path / "tvmops-state"))
+    monkeypatch.setenv("TVMOPS_AGENT_STATE", str(tmp_path / "agent-state"))
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

@@ -17,6 +17,14 @@ def alive(pid: int) -> bool:
         return False
 
 
+def name(pid: int) -> str:
+    """Its program's name; empty when it is gone."""
+    try:
+        return str(psutil.Process(pid).name())
+    except psutil.NoSuchProcess:
+        return ""
+
+
 def gone(*pids: int, seconds: float = 10.0) -> bool:
     """Wait until none of them is alive; whether that came true."""
     end = time.monotonic() + seconds

@@ -7,7 +7,8 @@ base="python3-venv g++ git openssh-client ca-certificates"
 lab="systemd-container iproute2 openssh-server mmdebstrap zstd nftables apt-cacher-ng e2fsprogs debian-archive-keyring"
 arm="qemu-user-static binfmt-support g++-aarch64-linux-gnu"
 # python3: other users, whom tests log in as, cannot read an interpreter in a home folder.
-test="python3 sudo openssh-server"
+# python3-apt: Ansible's package_facts, which ours is compared with, needs it.
+test="python3 python3-apt sudo openssh-server make"
 
 wanted=""
 for set in "$@"; do

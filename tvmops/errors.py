@@ -108,6 +108,12 @@ class MissingTool(TvmopsError):
     exit_code = 15
 
 
+class HostBusy(TvmopsError):
+    """Another run works on the host; nothing was done there."""
+
+    exit_code = 16
+
+
 class Interrupted(TvmopsError):
     """Ctrl-C. The message says where things stopped and how to go on."""
 

@@ -16,6 +16,9 @@ import processes
 import pytest
 from driver import Driver
 
+from tvmops.playbook.files import BlobStore
+from tvmops.playbook.folders import add_folder
+
 PYTHONS = sorted({"/usr/bin/python3", *map(str, Path("~/.pyenv/versions").expanduser().glob("3.6.*/bin/python"))})
 
 
@@ -163,3 +166,16 @@ def test_a_read_only_disk_is_named(cache: Path, small_disk: Path) -> None:
             result = agent.task(module, args)
             assert "file system is read-only" in result["msg"], (module, result)
         assert not agent.task("copy", {"dest": path, "content": "old\n"})["failed"]
+
+
+def test_a_folder_for_another_user(cache: Path, account: pwd.struct_passwd, tmp_path: Path) -> None:
+    (tmp_path / "src" / "in").mkdir(parents=True)
+    (tmp_path / "src" / "in" / "f").write_text("content\n")
+    store = BlobStore()
+    packed = add_folder("src", tmp_path / "src", store, follow=True)
+    with Driver(cache, "/usr/bin/python3") as agent:
+        agent.blobs[packed["sha256"]] = store.read(packed["sha256"])
+        args = {"src": "src", "dest": account.pw_dir, "_blob": packed}
+        results = [agent.task("copy", args, become_user=account.pw_name) for _ in range(2)]
+    assert [one["changed"] for one in results] == [True, False], results
+    assert Path(account.pw_dir, "src", "in", "f").owner() == account.pw_name

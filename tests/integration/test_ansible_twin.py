@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import stat
@@ -9,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import precedence
 import pytest
 from peers import ansible_program
 
@@ -80,14 +82,19 @@ CASES: dict[str, tuple[str, list[str], dict[str, object]]] = {
     "language": ("language.yml", [], {}),
     "failing": ("failing.yml", [], {}),
     "undefined": ("undefined.yml", [], {}),
+    "conditions": ("conditions.yml", [], {}),
     "not boolean": ("notbool.yml", [], {}),
     "filters": ("filters.yml", [], {}),
+    "roles": ("roles.yml", [], {}),
+    "tags of includes": ("roles.yml", ["--tags", "applied,second"], {"tags": words("applied,second")}),
+    "roles without tags": ("roles.yml", ["--skip-tags", "web"], {"skip_tags": words("web")}),
     "all tags": ("tags.yml", [], {}),
     "tags": ("tags.yml", ["--tags", "one,three,imported"], {"tags": words("one,three,imported")}),
     "inner tags": ("tags.yml", ["--tags", "one,inner"], {"tags": words("one,inner")}),
     "skip tags": ("tags.yml", ["--skip-tags", "two,always,play"], {"skip_tags": words("two,always,play")}),
     "untagged": ("tags.yml", ["--tags", "untagged"], {"tags": words("untagged")}),
     "tagged": ("tags.yml", ["--tags", "tagged"], {"tags": words("tagged")}),
+    "facts of packages and services": ("facts.yml", [], {}),
 }
 
 
@@ -117,3 +124,17 @@ def test_each_finds_unchanged_what_the_other_has_made(
     with_tvmops("precedence.yml", root, monkeypatch, tmp_path / "state", {})
     expected, _, output = with_ansible(ansible_playbook, "precedence.yml", root, [])
     assert expected["changed"] == 1, output  # the command that always counts as a change
+
+
+def test_the_table_of_precedence(ansible_playbook: Path, tmp_path: Path) -> None:
+    inventory, playbook, extra = precedence.write(tmp_path)
+    given = {"root": str(tmp_path), "ansible_python_interpreter": sys.executable, **extra}
+    argv = [str(ansible_playbook), "-i", str(inventory), str(playbook), "-e", json.dumps(given)]
+    env = {**os.environ, "ANSIBLE_CONFIG": str(HERE / "ansible.cfg"), "ANSIBLE_HOME": str(tmp_path / "ansible-home")}
+    done = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads((tmp_path / "results").read_text())
+    assert {pair: found[precedence.variable(pair)] for pair in precedence.PAIRS} == {
+        pair: precedence.expected(pair) for pair in precedence.PAIRS
+    }
+    assert found[precedence.REGISTERED] == "registered vars"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import pwd
 import secrets
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -17,8 +19,8 @@ from ssh_servers import Sshd
 
 from tvmops.connection import Become, Connection, connect
 from tvmops.connection.options import become_settings
-from tvmops.connection.session import AgentSession
-from tvmops.errors import BecomeError
+from tvmops.connection.session import AgentSession, RunTag
+from tvmops.errors import BecomeError, HostUnreachable
 from tvmops.inventory.model import Host
 
 PYTHON = {"ansible_python_interpreter": "/usr/bin/python3"}
@@ -204,6 +206,35 @@ def test_breaking_off_reaches_the_root_agent(sshd: Sshd, make_account: Callable[
     assert processes.gone(int(pid.read_text()))
 
 
+def test_su_with_the_other_users_password(sshd: Sshd, make_account: Callable[..., Account]) -> None:
+    account, other = make_account(), make_account()
+    connection = login(sshd, account)
+    become = Become(user=other.name, method="su", password=other.password)
+    with AgentSession(connection, become=become) as session:
+        assert whoami(session) == f"{other.name} {other.home}"
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    ("password", "user", "message"),
+    [
+        ("wrong", None, "board: su did not accept the password"),
+        (None, None, "board: su wants a password to become .*, and none was given"),
+        ("any", "nobody-of-this-name", "board: there is no user 'nobody-of-this-name' on it"),
+    ],
+)
+def test_su_that_refuses(
+    sshd: Sshd, make_account: Callable[..., Account], password: str | None, user: str | None, message: str
+) -> None:
+    account, other = make_account(), make_account()
+    connection = login(sshd, account)
+    began = time.monotonic()
+    with pytest.raises(BecomeError, match=message):
+        AgentSession(connection, become=Become(user=user or other.name, method="su", password=password))
+    assert time.monotonic() - began < 30
+    connection.close()
+
+
 def test_variables_decide_who_to_become(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TVMOPS_BECOME_PASSWORD", raising=False)
     assert become_settings(Host("b", {})) is None
@@ -214,3 +245,50 @@ def test_variables_decide_who_to_become(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv("TVMOPS_BECOME_PASSWORD", "from-environment")
     assert become_settings(Host("b", {}), become=True) == Become(password="from-environment")
     assert become_settings(Host("b", {}), become=True, password="asked") == Become(password="asked")
+
+
+@pytest.mark.parametrize("how", ["connection killed", "left"])
+def test_a_root_batch_outlives_the_link(
+    sshd: Sshd, make_account: Callable[..., Account], tmp_path: Path, how: str
+) -> None:
+    account = make_account(NEEDS_PASSWORD)
+    connection = login(sshd, account)
+    tag = RunTag(f"20260102-030405-{secrets.token_hex(3)}", "me@here", "site.yml")
+    session = AgentSession(connection, become=Become(password=account.password), tag=tag)
+    gate = f"touch {tmp_path}/begun; while [ ! -e {tmp_path}/go ]; do sleep 0.05; done"
+    commands = [gate, "sleep 0.3", f"id -un > {tmp_path}/end"]
+    tasks = [
+        {"id": number, "module": "shell", "args": {"_raw_params": command}} for number, command in enumerate(commands)
+    ]
+
+    def look(event: dict[str, Any]) -> None:
+        if event["ev"] == "start":
+            until((tmp_path / "begun").exists)
+            if how == "left":
+                raise KeyboardInterrupt
+            for pid in sshd.processes()[1:]:
+                if processes.name(pid).startswith("sshd"):
+                    os.kill(pid, signal.SIGKILL)
+
+    with pytest.raises((KeyboardInterrupt, HostUnreachable)):
+        session.run_batch({"id": 1, "tasks": tasks}, lambda _: b"", look)
+    session.close()
+    connection.close()
+    time.sleep(0.5)
+    (tmp_path / "go").touch()
+    until((tmp_path / "end").exists)
+    assert processes.gone(session.info["pid"])
+    assert (tmp_path / "end").read_text() == "root\n"
+    again = login(sshd, account)
+    with AgentSession(again, become=Become(password=account.password)) as later:
+        (left,) = [one for one in later.info["finished"] if one["run"] == tag.run]
+        assert (left["tasks"], left["complete"]) == (3, True)
+        later.forget(tag.run)
+    again.close()
+
+
+def until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)

@@ -16,6 +16,7 @@ import pytest
 from ssh_servers import Sshd
 
 from tvmops.connection import Connection, connect
+from tvmops.connection.warm_reach import ask_keeper, keepers
 from tvmops.errors import HostUnreachable, TvmopsError
 from tvmops.inventory.model import Host
 
@@ -33,9 +34,16 @@ def jump_host(make_sshd: Callable[..., Sshd]) -> Host:
     return target.host(ansible_ssh_common_args=f"-F {config}")
 
 
-@pytest.fixture(params=["ssh", "jump", "local"])
-def connection(request: pytest.FixtureRequest, make_sshd: Callable[..., Sshd]) -> Iterator[Connection]:
+@pytest.fixture(params=["ssh", "jump", "local", "warm"])
+def connection(
+    request: pytest.FixtureRequest,
+    make_sshd: Callable[..., Sshd],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Connection]:
     """An open connection of each kind."""
+    monkeypatch.setenv("TVMOPS_STATE", str(tmp_path_factory.mktemp("state")))
+    monkeypatch.setenv("TVMOPS_WARM", "30" if request.param == "warm" else "no")
     if request.param == "local":
         host = Host("here", {"ansible_connection": "local"})
     elif request.param == "jump":
@@ -45,6 +53,8 @@ def connection(request: pytest.FixtureRequest, make_sshd: Callable[..., Sshd]) -
     opened = connect(host)
     yield opened
     opened.close()
+    for path in keepers() if request.param == "warm" else []:
+        ask_keeper(path, "stop")
 
 
 @pytest.fixture

@@ -9,12 +9,14 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+import paramiko
 import pytest
 from ssh_servers import Sshd, free_port, make_key
 
@@ -93,6 +95,38 @@ def test_a_server_that_freezes_during_the_handshake(sshd: Sshd) -> None:
     sshd.signal(signal.SIGSTOP)
     with at_most(12), pytest.raises(HostUnreachable, match=r"went silent"):
         connect(sshd.host(), deadline=1.0)
+
+
+class _SilentAuthentication(paramiko.ServerInterface):
+    """Takes every key and never says what it thinks of it."""
+
+    def __init__(self) -> None:
+        self.over = threading.Event()
+
+    def check_auth_publickey(self, username: str, key: paramiko.PKey) -> int:
+        self.over.wait(60)
+        return paramiko.common.AUTH_FAILED
+
+
+def test_a_server_that_goes_silent_during_authentication(sshd: Sshd) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        key = paramiko.Ed25519Key.from_private_key_file(str(sshd.folder / "host_ed25519"))
+        server = _SilentAuthentication()
+
+        def serve() -> None:
+            transport = paramiko.Transport(listener.accept()[0])
+            transport.add_server_key(key)
+            transport.start_server(server=server)
+
+        threading.Thread(target=serve, daemon=True).start()
+        (sshd.folder / "other_hosts").write_text(f"[127.0.0.1]:{port} {sshd.host_key()}\n")
+        files = f"UserKnownHostsFile={sshd.folder}/other_hosts -o GlobalKnownHostsFile=none"
+        options = f"-F none -o {files} -o IdentitiesOnly=yes"
+        host = sshd.host(ansible_port=port, ansible_ssh_common_args=options)
+        with at_most(5), pytest.raises(HostUnreachable, match=r"went silent during authentication \(waited 2 s\)"):
+            connect(host, deadline=2.0)
+        server.over.set()
 
 
 def test_a_server_that_freezes_after_login(sshd: Sshd) -> None:

@@ -48,7 +48,7 @@ def test_two_runs_then_a_server_then_none(inventory: str, tmp_path: Path) -> Non
     assert changed(tvmops("provision", *where)) == 0
     release = (tmp_path / "prefix" / "current").resolve()
     assert (release / ".complete").exists()
-    assert {path.name for path in tmp_path.iterdir()} <= {"prefix", "hosts.yml", "tvmops-state"}
+    assert {path.name for path in tmp_path.iterdir()} <= {"prefix", "hosts.yml", "tvmops-state", "agent-state"}
     assert tvmops("rpc.status", *where).returncode == 14
     restarted = tvmops("rpc.restart", *where)
     assert "answers again" in restarted.stdout, restarted.stderr

@@ -6,6 +6,7 @@ import hashlib
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import sysconfig
 import threading
@@ -89,6 +90,20 @@ def test_first_start_installs_the_agent_and_later_ones_do_not(connection: Connec
     assert folder.stat().st_mode & 0o777 == 0o700
     assert (folder / f"agent-{agent_zipapp()[1]}" / "__main__.py").exists()
     assert [path.name for path in folder.iterdir() if path.name.startswith(".new")] == []
+
+
+def test_old_agents_are_removed_when_a_new_one_comes_unless_they_run(connection: Connection, tmp_path: Path) -> None:
+    cache(tmp_path).mkdir(parents=True)
+    for name in ("agent-old", "agent-running", "agent-new", ".new-old", "blobs"):
+        (cache(tmp_path) / name).mkdir()
+        if name != "agent-new":
+            os.utime(cache(tmp_path) / name, (1e9, 1e9))
+    argv = [sys.executable, "-c", "input()", str(cache(tmp_path) / "agent-running")]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE) as running:
+        AgentSession(connection).close()
+        running.communicate()
+    left = {path.name for path in cache(tmp_path).iterdir()}
+    assert left == {"agent-running", "agent-new", "blobs", f"agent-{agent_zipapp()[1]}"}
 
 
 def test_several_batches_in_one_session(connection: Connection) -> None:
@@ -184,6 +199,17 @@ def test_an_agent_that_goes_silent(connection: Connection) -> None:
     assert time.monotonic() - began < 15
     with pytest.raises(AgentError, match="broken off"):
         run(session)
+
+
+def test_an_agent_that_never_says_ready(connection: Connection, tmp_path: Path) -> None:
+    slow = tmp_path / "python3"
+    slow.write_text("#!/bin/sh\nexec sleep 600\n")
+    slow.chmod(0o755)
+    connection.host.vars["ansible_python_interpreter"] = str(slow)
+    began = time.monotonic()
+    with pytest.raises(HostUnreachable, match="went silent: nothing arrived for 1 s"):
+        AgentSession(connection, ready_timeout=1.0)
+    assert time.monotonic() - began < 15
 
 
 def test_an_agent_that_dies_says_so(connection: Connection) -> None:

@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
+from lab_helpers import Machine, Task, machine_on
 
-from tvmops.connection import Become, connect
-from tvmops.connection.session import AgentSession
-from tvmops.inventory import load_inventory
 from tvmops.lab import Lab
-from tvmops.paths import lab_dir
 
-Task = tuple[str, dict[str, Any]]
-Result = dict[str, Any]
 HOLD = """import fcntl, time
 lock = open('/var/lib/dpkg/lock-frontend', 'r+')
 fcntl.lockf(lock, fcntl.LOCK_EX)
@@ -40,64 +34,14 @@ dpkg-deb -b /opt/{name} /opt/{name}.deb
 """
 
 
-class Machine:
-    """A board with a root agent on it."""
-
-    def __init__(self, session: AgentSession, mirror: str, index: str) -> None:
-        self.session = session
-        self.mirror = mirror
-        self.index = index
-        self.events: list[dict[str, Any]] = []
-
-    def session_batch(self, tasks: Sequence[Task], check: bool = False) -> list[Result]:
-        """Run tasks; the results of those that ran."""
-        self.events = []
-        numbered = [{"id": number, "module": name, "args": args} for number, (name, args) in enumerate(tasks, 1)]
-        batch = {"id": 1, "check": check, "diff": True, "tasks": numbered}
-        self.session.run_batch(batch, lambda _: b"", self.events.append)
-        return [event["result"] for event in self.events if event["ev"] == "done"]
-
-    def task(self, name: str, args: dict[str, Any], check: bool = False) -> Result:
-        return self.session_batch([(name, args)], check)[0]
-
-    def changed(self, name: str, args: dict[str, Any], check: bool = False) -> bool:
-        result = self.task(name, args, check)
-        assert not result["failed"], f"{result['msg']} {result}"[:2000]
-        return bool(result["changed"])
-
-    def failure(self, name: str, args: dict[str, Any]) -> str:
-        result = self.task(name, args)
-        assert result["failed"], result
-        return str(result["msg"])
-
-    def write(self, path: str, content: str) -> None:
-        assert not self.task("copy", {"dest": path, "content": content})["failed"]
-
-    def shell(self, script: str) -> str:
-        result = self.task("shell", {"cmd": script})
-        assert not result["failed"], f"{result['msg']} {result}"[:2000]
-        return str(result["stdout"])
-
-    def background(self, unit: str, python: str) -> None:
-        self.write(f"/opt/{unit}.py", python)
-        self.shell(f"systemd-run --unit={unit} python3 /opt/{unit}.py")
-        self.shell(f"timeout 60 sh -c 'until [ -e /run/ready-{unit} ]; do sleep 0.1; done'")
-
-
 @pytest.fixture(scope="module")
 def machine(lab: Lab) -> Iterator[Machine]:
     """A board of this module's own, its apt set to the lab's mirror."""
-    lab.up(["m1"])
-    host = load_inventory([lab_dir() / lab.id / "inventory.yml"]).hosts["m1"]
-    connection = connect(host)
-    with AgentSession(connection, become=Become()) as session:
-        machine = Machine(session, host.vars["apt_mirror"], host.vars["pip_index"])
-        security = host.vars["apt_security_mirror"]
-        sources = f"deb {machine.mirror} bookworm main\ndeb {security} bookworm-security main\n"
+    with machine_on(lab, "m1") as machine:
+        sources = f"deb {machine.mirror} bookworm main\ndeb {machine.security} bookworm-security main\n"
         machine.write("/etc/apt/sources.list", sources)
         assert machine.changed("apt", {"update_cache": True})
         yield machine
-    connection.close()
 
 
 def test_install_and_remove(machine: Machine) -> None:
@@ -119,8 +63,27 @@ def test_install_and_remove(machine: Machine) -> None:
     assert not machine.changed("apt", {"name": "hello", "state": "absent", "purge": True})
 
 
+def test_what_is_asked_for_is_noted_as_wanted_for_itself(machine: Machine) -> None:
+    assert machine.changed("apt", {"name": "tree"})
+    machine.shell("apt-mark auto tree")
+    assert not machine.changed("apt", {"name": "tree"}, check=True)
+    assert "tree" in machine.shell("apt-mark showauto").split()
+    assert not machine.changed("apt", {"name": "tree"})
+    assert "tree" not in machine.shell("apt-mark showauto").split()
+    assert machine.changed("apt", {"name": "tree", "state": "absent"})
+
+
 def test_an_update_without_news_changes_nothing(machine: Machine) -> None:
     assert not machine.changed("apt", {"update_cache": True})
+
+
+def test_a_check_of_packages_whose_lists_would_be_fetched_first(machine: Machine) -> None:
+    machine.shell("mv /var/lib/apt/lists /opt/lists; mkdir -p /var/lib/apt/lists/partial")
+    tasks: list[Task] = [("apt", {"update_cache": True}), ("apt", {"name": "hello"}), ("apt", {"name": "hello"})]
+    results = machine.session_batch(tasks, check=True)
+    assert [one["failed"] for one in results] == [False] * 3, results
+    assert [one["changed"] for one in results] == [True, True, False], results
+    machine.shell("rm -r /var/lib/apt/lists; mv /opt/lists /var/lib/apt/lists")
 
 
 def test_a_virtual_package_is_there_when_its_provider_is(machine: Machine) -> None:
@@ -156,7 +119,8 @@ def test_an_interrupted_dpkg_is_finished_first(machine: Machine) -> None:
         assert time.monotonic() < limit
         time.sleep(0.2)
     machine.shell("systemctl kill -s KILL cut; touch /opt/fast")
-    assert machine.changed("apt", {"name": "slow"}) is False
+    assert machine.task("apt", {"name": "slow"})["recovered"] == ["slow"]
+    assert not machine.changed("apt", {"name": "slow"})
     assert "ii" in machine.shell("dpkg-query -W -f '${db:Status-Abbrev}' slow")
     assert machine.changed("apt", {"name": "hello"})
     assert machine.changed("apt", {"name": ["slow", "hello"], "state": "absent"})
@@ -216,8 +180,11 @@ def test_users_and_groups(machine: Machine) -> None:
 
 def test_services(machine: Machine) -> None:
     good = {"name": "good", "state": "started", "enabled": True, "daemon_reload": True}
-    assert machine.changed("systemd_service", good, check=True)
-    machine.write("/etc/systemd/system/good.service", UNIT.format("ExecStart=/bin/sleep 1000"))
+    unit = {"dest": "/etc/systemd/system/good.service", "content": UNIT.format("ExecStart=/bin/sleep 1000")}
+    checked: list[Task] = [("copy", unit), ("systemd_service", good), ("systemd_service", good)]
+    results = machine.session_batch(checked, check=True)
+    assert [(one["changed"], one["failed"]) for one in results] == [(True, False), (True, False), (False, False)]
+    machine.write(unit["dest"], unit["content"])
     assert machine.changed("systemd_service", good)
     assert machine.shell("systemctl is-active good; systemctl is-enabled good").split() == ["active", "enabled"]
     assert not machine.changed("systemd", good)

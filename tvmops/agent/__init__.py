@@ -1,3 +1,3 @@
 """The agent: the program that runs on a board. Python >= 3.5, standard library only."""
 
-PROTOCOL = 1
+PROTOCOL = 2

@@ -4,6 +4,7 @@ import os
 import time
 from collections import namedtuple
 
+from . import overlay
 from .context import ModuleError
 
 User = namedtuple("User", "name uid gid comment home shell")
@@ -20,7 +21,7 @@ def users(root="/"):
         uid, gid = _number(fields[2]), _number(fields[3])
         if uid is not None and gid is not None and fields[0] not in found:
             found[fields[0]] = User(fields[0], uid, gid, fields[4], fields[5], fields[6])
-    return found
+    return found if overlay.active() is None else _predicted(found, overlay.active().users)
 
 
 def groups(root="/"):
@@ -30,7 +31,14 @@ def groups(root="/"):
         gid = _number(fields[2])
         if gid is not None and fields[0] not in found:
             found[fields[0]] = Group(fields[0], gid, [name for name in fields[3].split(",") if name])
-    return found
+    return found if overlay.active() is None else _predicted(found, overlay.active().groups)
+
+
+def next_id(taken, system):
+    """The number that useradd or groupadd would choose with Debian's and Fedora's settings."""
+    if system:
+        return next((number for number in range(999, 99, -1) if number not in taken), 999)
+    return max([number for number in taken if 1000 <= number < 60000] or [999]) + 1
 
 
 def password_hash(name, root="/"):
@@ -62,6 +70,16 @@ def change(ctx, argv, stdin=None):
             raise ModuleError("%s failed: %s" % (argv[0], reason), rc=rc, stdout=stdout, stderr=stderr)
         ctx.progress("waiting: " + stderr.strip())
         time.sleep(0.5)
+
+
+def _predicted(found, changes):
+    """What is, with what a check run would have changed."""
+    for name, one in changes.items():
+        if one is None:
+            found.pop(name, None)
+        else:
+            found[name] = one
+    return found
 
 
 def _rows(root, name, width, strict=False):

@@ -13,9 +13,12 @@ from collections import namedtuple
 from .context import ModuleError
 
 # kind: file, directory, link (target in `link`) or hard (another member's path in `link`).
-# owner and group are names or numbers as text, None where the archive has none. raw is tarfile's or zipfile's own.
-Member = namedtuple("Member", "path kind mode size mtime link owner group raw")
+# owner and group are names or numbers as text, uid and gid numbers, None where the archive has none.
+# raw is tarfile's or zipfile's own, None in a list that was remembered.
+Member = namedtuple("Member", "path kind mode size mtime link owner group uid gid raw")
 MAX_LINKS = 40
+MAX_REMEMBERED = 20000  # members of an archive
+MAX_LISTS = 20  # archives
 FAULTS = (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError, ValueError, zlib.error)
 try:
     import lzma
@@ -60,9 +63,44 @@ class Archive:
         last = {one.path: one for one in found}  # tar archives may hold a path twice; the last one counts
         return [one for one in found if one.path != "." and last[one.path] is one]
 
+    def find(self, path):
+        """The member with this path. Raises KeyError, ModuleError."""
+        return {one.path: one for one in self.members()}[path]
+
     def open(self, member):
         """A file member's content, as a binary file."""
         return self._tar.extractfile(member.raw) if self._tar is not None else self._zip.open(member.raw)
+
+
+def remember(folder, sha256, kind, members):
+    """Keep an archive's list of members, so that a later run need not have the archive to compare with it."""
+    if len(members) > MAX_REMEMBERED:
+        return
+    import json
+
+    try:
+        os.makedirs(folder, 0o700, exist_ok=True)
+        partial = os.path.join(folder, ".%d" % os.getpid())
+        with open(partial, "w") as target:
+            json.dump({"kind": kind, "members": [one[:-1] for one in members]}, target)
+        os.rename(partial, os.path.join(folder, sha256))
+        lists = sorted((os.stat(path).st_mtime, path) for path in (os.path.join(folder, n) for n in os.listdir(folder)))
+        for _, path in lists[:-MAX_LISTS]:
+            os.unlink(path)
+    except (OSError, UnicodeError):
+        return  # next time the archive is fetched again
+
+
+def recall(folder, sha256):
+    """(kind, members) as `remember` kept them, None when it did not."""
+    import json
+
+    try:
+        with open(os.path.join(folder, sha256)) as source:
+            found = json.load(source)
+        return found["kind"], [Member(*one + [None]) for one in found["members"]]
+    except (IOError, OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def selected(members, include, exclude):
@@ -140,7 +178,8 @@ def _from_tar(info):
         raise ModuleError("the archive is refused: the member %r is a device or a pipe" % info.name)
     owner, group = info.uname or str(info.uid), info.gname or str(info.gid)
     mode = stat.S_IMODE(info.mode)
-    return Member(_clean(info.name), kind, mode, info.size, int(info.mtime), link, owner, group, info)
+    numbers = info.uid, info.gid
+    return Member(_clean(info.name), kind, mode, info.size, int(info.mtime), link, owner, group, *numbers + (info,))
 
 
 def _from_zip(archive, info):
@@ -152,6 +191,7 @@ def _from_zip(archive, info):
         kind, link = "link", os.fsdecode(archive.read(info))
     default = 0o755 if kind == "directory" else 0o644
     mtime = int(time.mktime(info.date_time + (0, 0, -1)))
+    nobody = (None, None, None, None)
     return Member(
-        _clean(info.filename), kind, stat.S_IMODE(mode) or default, info.file_size, mtime, link, None, None, info
+        _clean(info.filename), kind, stat.S_IMODE(mode) or default, info.file_size, mtime, link, *nobody + (info,)
     )

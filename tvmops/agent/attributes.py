@@ -1,12 +1,12 @@
 """Mode, owner and group of a file: the arguments that many modules share."""
 
 import grp
-import os
 import pwd
 import stat
 
+from . import overlay
 from .context import ModuleError
-from .files import default_mode, kind
+from .files import default_mode, exists, kind, need_status, set_attributes
 
 SPEC = {"mode": {"type": "mode"}, "owner": {"type": "str"}, "group": {"type": "str"}}
 
@@ -17,7 +17,7 @@ BITS = {"r": 0o444, "w": 0o222, "x": 0o111, "s": 0o6000, "t": 0o1000}
 def observed(args, path, follow=True):
     """The attributes that `args` speaks of, as they are: {"mode": "0644", "owner": "root", "group": "root"}."""
     found = {}
-    status = os.stat(path) if follow else os.lstat(path)
+    status = need_status(path, follow)
     if args.get("mode") is not None and not stat.S_ISLNK(status.st_mode):
         found["mode"] = "%04o" % stat.S_IMODE(status.st_mode)
     if args.get("owner") is not None:
@@ -35,12 +35,12 @@ def wanted(ctx, args, path, follow=True, directory=False):
     asked = {}
     at = kind(path)
     if at == "link" and follow:
-        at = "other" if os.path.exists(path) else "absent"
+        at = "other" if exists(path) else "absent"
     if args.get("mode") is not None and at != "link":
         if at == "absent":
             current = default_mode(directory)
         else:
-            status = os.stat(path)
+            status = need_status(path)
             current, directory = stat.S_IMODE(status.st_mode), stat.S_ISDIR(status.st_mode)
         asked["mode"] = "%04o" % parse_mode(args["mode"], current, directory)
     for key, to_id, to_name in (("owner", user_id, user_name), ("group", group_id, group_name)):
@@ -48,7 +48,7 @@ def wanted(ctx, args, path, follow=True, directory=False):
             try:
                 asked[key] = to_name(to_id(args[key]))
             except ModuleError:
-                if not ctx.check:
+                if not overlay.unsure():
                     raise
                 asked[key] = args[key]
     return asked
@@ -57,24 +57,24 @@ def wanted(ctx, args, path, follow=True, directory=False):
 def numbers(attributes):
     """(mode or None, uid or -1, gid or -1) of a dict as `wanted` gives it."""
     mode = int(attributes["mode"], 8) if "mode" in attributes else None
-    uid = user_id(attributes["owner"]) if "owner" in attributes else -1
-    gid = group_id(attributes["group"]) if "group" in attributes else -1
-    return mode, uid, gid
+    return mode, _number(attributes.get("owner"), user_id), _number(attributes.get("group"), group_id)
+
+
+def _number(name, to_id):
+    if name is None:
+        return -1
+    try:
+        return to_id(name)
+    except ModuleError:
+        if not overlay.unsure():  # then something unpredictable may make the account
+            raise
+        return -1
 
 
 def apply(path, attributes, follow=True):
     """Give a file the attributes of a dict as `wanted` gives it; others stay."""
     mode, uid, gid = numbers(attributes)
-    status = os.stat(path) if follow else os.lstat(path)
-    if uid not in (-1, status.st_uid) or gid not in (-1, status.st_gid):
-        try:
-            os.chown(path, uid, gid, follow_symlinks=follow)
-        except PermissionError:
-            raise ModuleError("may not change the owner of %s: this needs become" % path, path=path)
-    # After the owner, because a change of owner clears setuid bits.
-    if mode is not None and (follow or not stat.S_ISLNK(status.st_mode)):
-        if stat.S_IMODE(os.stat(path).st_mode) != mode:
-            os.chmod(path, mode)
+    set_attributes(path, mode, uid, gid, follow)
 
 
 def report(path):
@@ -82,7 +82,7 @@ def report(path):
     state = kind(path)
     if state == "absent":
         return {"state": state}
-    status = os.lstat(path)
+    status = need_status(path, follow=False)
     if state == "file" and status.st_nlink > 1:
         state = "hard"
     return {
@@ -98,6 +98,9 @@ def report(path):
 
 def user_id(name):
     """The uid of a user name or number."""
+    known = overlay.active() and overlay.active().users.get(name)
+    if known:
+        return known.uid
     try:
         return pwd.getpwnam(name).pw_uid
     except KeyError:
@@ -108,6 +111,9 @@ def user_id(name):
 
 def group_id(name):
     """The gid of a group name or number."""
+    known = overlay.active() and overlay.active().groups.get(name)
+    if known:
+        return known.gid
     try:
         return grp.getgrnam(name).gr_gid
     except KeyError:
@@ -118,6 +124,9 @@ def group_id(name):
 
 def user_name(uid):
     """The name of a uid, or its number as text."""
+    for one in overlay.active().users.values() if overlay.active() is not None else ():
+        if one is not None and one.uid == uid:
+            return one.name
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
@@ -126,6 +135,9 @@ def user_name(uid):
 
 def group_name(gid):
     """The name of a gid, or its number as text."""
+    for one in overlay.active().groups.values() if overlay.active() is not None else ():
+        if one is not None and one.gid == gid:
+            return one.name
     try:
         return grp.getgrgid(gid).gr_name
     except KeyError:

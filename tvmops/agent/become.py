@@ -8,7 +8,8 @@ import signal
 import tempfile
 
 # The child cannot read the agent's own directory any more, so all that it may need is imported before.
-from . import attributes, blobs, diff, files, modules, perform, process  # noqa: F401
+from . import attributes, blobs, diff, files, modules, perform, process, removal  # noqa: F401
+from .accounts import User
 from .context import ModuleError
 from .protocol import Wire
 
@@ -27,11 +28,13 @@ def is_current(user):
         return False
 
 
-def identity(user):
-    """The account of a user whom the agent can become."""
+def identity(user, overlay=None):
+    """The account of a user whom the agent can become; in check mode also one that an earlier task would make."""
     try:
         account = pwd.getpwnam(user)
     except KeyError:
+        if overlay is not None and (overlay.users.get(user) or overlay.unsure):
+            return Predicted(user, overlay.users.get(user) or User(user, -1, -1, "", "/home/" + user, "/bin/sh"))
         raise CannotBecome("cannot become %r: there is no such user on this board" % user)
     if os.geteuid() != 0:
         own = pwd.getpwuid(os.geteuid()).pw_name
@@ -40,6 +43,26 @@ def identity(user):
             "(set become: true for the play or the host)" % (user, own)
         )
     return account
+
+
+class Predicted:
+    """A user whom a check run would have made."""
+
+    def __init__(self, name, user):
+        self.pw_name = name
+        self.user = user
+
+    def run(self, run, wire, services):
+        """Run a TaskRun in this process as if it were the user's: in check mode it only looks and predicts."""
+        tree, before = services.recorder.overlay.tree, dict(os.environ)
+        os.environ.update(HOME=self.user.home, USER=self.pw_name, LOGNAME=self.pw_name, SHELL=self.user.shell)
+        tree.owner = (self.user.uid, self.user.gid)
+        try:
+            return run.run(wire.emit, services)
+        finally:
+            tree.owner = (-1, -1)
+            os.environ.clear()
+            os.environ.update(before)
 
 
 def terminate_children():
@@ -54,7 +77,11 @@ def terminate_children():
 
 def run_as(account, run, wire, services):
     """Run a TaskRun in a child that is `account` -> the result it reported as done, or None if it died."""
+    if isinstance(account, Predicted):
+        return account.run(run, wire, services)
     modules.load(run.task["module"])
+    if run.check or _copies_folder(run.task):  # in check mode an earlier task may have predicted files of an archive
+        from . import archives  # noqa: F401
     space = _Space(account)
     up_read, up_write = os.pipe()
     down_read, down_write = os.pipe()
@@ -63,7 +90,9 @@ def run_as(account, run, wire, services):
         os.close(up_read)
         os.close(down_write)
         wire.abandon()
-        _Child(run.task, space, os.fdopen(up_write, "wb", 0), os.fdopen(down_read, "rb")).live(account, run)
+        child = _Child(run.task, space, os.fdopen(up_write, "wb", 0), os.fdopen(down_read, "rb"))
+        child.recorder = services.recorder.lent(account.pw_uid, run.check)
+        child.live(account, run)
     _children[pid] = space
     os.close(up_write)
     os.close(down_read)
@@ -75,6 +104,11 @@ def run_as(account, run, wire, services):
         del _children[pid]
         space.remove()
     return done
+
+
+def _copies_folder(task):
+    every = [task.get("args") or {}] + [item.get("args") or {} for item in task.get("loop") or ()]
+    return any("tree" in (args.get("_blob") or {}) for args in every)
 
 
 class _Space:
@@ -114,6 +148,9 @@ def _serve(events, answers, wire, services, space):
                 answer = {"error": msg}
             answers.write((json.dumps(answer) + "\n").encode("ascii"))
             continue
+        if message["ev"] == "overlay":
+            services.recorder.overlay.take(message["overlay"])
+            continue
         if message["ev"] == "done":
             done = message["result"]
         wire.emit(message.pop("ev"), **message)
@@ -134,6 +171,8 @@ class _Child:
         status = 1
         try:
             signal.signal(signal.SIGTERM, _end_child)
+            for number in (signal.SIGHUP, signal.SIGINT):
+                signal.signal(number, _leave_to_agent)
             _children.clear()
             try:
                 _drop_to(account)
@@ -141,7 +180,11 @@ class _Child:
                 msg = "cannot become %s: %s" % (account.pw_name, error)
                 self._emit("done", task=self._task["id"], result={"changed": False, "failed": True, "msg": msg})
             else:
+                self.recorder.overlay.tree.use_blobs(self.blob)
                 run.run(self._emit, self)
+                self.recorder.sync()
+                if run.check:
+                    self._emit("overlay", overlay=self.recorder.overlay.as_json())
             status = 0
         except BrokenPipeError:
             pass  # the agent itself has ended
@@ -150,6 +193,10 @@ class _Child:
 
     def begin(self, task, emit):
         """The task is the one this child was made for."""
+
+    def stopping(self):
+        """False: what was begun here is finished here."""
+        return False
 
     def progress(self, text):
         """Report progress, unless the task hides what it does."""
@@ -185,6 +232,10 @@ def _drop_to(account):
         os.chdir(account.pw_dir)
     except OSError:
         os.chdir("/")
+
+
+def _leave_to_agent(number, frame):
+    """The task ends in order. (A handler, and not SIG_IGN, which the task's programs would inherit.)"""
 
 
 def _end_child(number, frame):

@@ -3,6 +3,8 @@
 import os
 import time
 
+from . import deadline
+
 SYSTEM_DIRECTORIES = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 PROGRESS_INTERVAL = 0.2  # seconds between two progress events
 
@@ -14,6 +16,14 @@ class ModuleError(Exception):
         Exception.__init__(self, msg)
         self.msg = msg
         self.values = values
+
+
+def may_come(what):
+    """Raise Unknown for something missing that an earlier task of a check run may bring; return when it would not."""
+    from . import node, overlay
+
+    if overlay.unsure():
+        raise node.Unknown("%s is not on the board yet; an earlier task may bring it" % what)
 
 
 class Context:
@@ -41,7 +51,8 @@ class Context:
             full_env.update((str(key), str(value)) for key, value in extra.items())
         argv = [str(word) for word in argv]
         try:
-            return process.run(argv, stdin, cwd, timeout, env=full_env, progress=self.progress)
+            with deadline.held():
+                return process.run(argv, stdin, cwd, timeout, env=full_env, progress=self.progress)
         except subprocess.TimeoutExpired as error:
             raise ModuleError(
                 "%s did not finish within %g seconds and was killed" % (argv[0], timeout),
@@ -49,6 +60,7 @@ class Context:
                 stderr=error.stderr,
             )
         except (OSError, ValueError) as error:
+            may_come("what %s needs" % argv[0])
             reason = getattr(error, "strerror", None) or str(error)
             where = " in %s" % cwd if cwd else ""
             raise ModuleError("cannot run %s%s: %s" % (argv[0], where, reason), rc=2, cmd=argv)
@@ -72,14 +84,16 @@ class Context:
         lines = text.strip().splitlines()
         if lines:
             self._last_progress = now
-            self._services.progress(lines[-1].strip()[:200])
+            with deadline.held():
+                self._services.progress(lines[-1].strip()[:200])
 
     def blob(self, sha256):
         """The path of a local file with this content, fetched from the controller when it is not here yet.
 
         The file may be gone after the task. Raises ModuleError when the controller cannot give it.
         """
-        return self._services.blob(sha256)
+        with deadline.held():
+            return self._services.blob(sha256)
 
     @property
     def tmpdir(self):

@@ -1,7 +1,9 @@
 """What a task changes, in Ansible's diff form: a list of {before, after, before_header, after_header}."""
 
 import hashlib
-import os
+
+from .looking import need_status, read
+from .node import Unknown
 
 CONTENT_KEYS = ("content", "sha256")  # shown as content, not as a line about it
 LIMIT = 100 * 1024  # bytes of content shown on each side
@@ -40,13 +42,14 @@ def shown(content):
 def file_content(path):
     """A file's content for a diff, or one line about it where it is too long to show. b"" when there is none."""
     try:
-        size = os.path.getsize(path)
+        size = need_status(path).st_size
         if size > LIMIT:
             return "(%d bytes, too long to show)\n" % size
-        with open(path, "rb") as source:
-            return source.read()
+        return read(path)
     except FileNotFoundError:
         return b""
+    except Unknown as error:
+        return "(%s)\n" % error.msg
 
 
 def _lines(state, keys):

@@ -5,20 +5,26 @@ import os
 
 from . import diff, specs
 from .context import Context, ModuleError
+from .files import Unknown
 from .modules import load
 
-CENSORED = "the output has been hidden due to the fact that 'no_log: true' was specified for this result"
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
-def perform(task, args, check, show_diff, services):
-    """Carry out one item of a task -> its result. Never raises for what a module does."""
+def perform(task, args, check, show_diff, services, *, limit=None):
+    """Carry out one item of a task once -> its result. Never raises for what a module does.
+
+    After `limit` seconds it is stopped, and its result has `timedout`.
+    """
     environment = {str(key): str(value) for key, value in (task.get("environment") or {}).items()}
     ctx = Context(check, show_diff, environment, services)
+    services.recorder.begin(check, task)
     before = dict(os.environ) if environment else None
     os.environ.update(environment)
     try:
-        outcome = _run_module(ctx, task["module"], args)
+        outcome = _run_module(ctx, task["module"], args, limit)
+    except Unknown as error:
+        outcome = {"changed": True, "unknown": True, "msg": error.msg}
     except ModuleError as error:
         outcome = dict(error.values, failed=True, msg=error.msg)
     except OSError as error:
@@ -28,7 +34,8 @@ def perform(task, args, check, show_diff, services):
     finally:
         if before is not None:
             _restore_environment(before)
-    return _decided(task, outcome)
+    services.recorder.end(task, outcome)
+    return outcome
 
 
 def os_error_message(error):
@@ -48,7 +55,18 @@ def os_error_message(error):
     return "%s%s" % (error.strerror or error, where)
 
 
-def _run_module(ctx, name, args):
+def _run_module(ctx, name, args, limit):
+    if not limit:
+        return _run_to_its_end(ctx, name, args)
+    from . import deadline
+
+    try:
+        return deadline.within(limit, _run_to_its_end, ctx, name, args)
+    except deadline.TaskTimedOut:
+        raise ModuleError("Task failed: Timed out after %g second(s)." % limit, timedout={"period": limit})
+
+
+def _run_to_its_end(ctx, name, args):
     clean, problems = specs.validate(name, args)
     if problems:
         raise ModuleError("; ".join(problem.message for problem in problems))
@@ -73,6 +91,8 @@ def _converge(ctx, module, name, args):
     if outcome["changed"] and not ctx.check:
         outcome.update(module.apply(ctx, args, before, after) or {})
         _verify(ctx, module, args)
+    elif outcome["changed"] and hasattr(module, "predict"):
+        module.predict(ctx, args, before, after)
     if hasattr(module, "result"):
         outcome.update(module.result(ctx, args, after) or {})
     return outcome
@@ -101,23 +121,6 @@ def _restore_environment(before):
     for key, value in before.items():
         if os.environ.get(key) != value:
             os.environ[key] = value
-
-
-def _decided(task, outcome):
-    """Apply constant changed_when and failed_when, and hide what no_log hides."""
-    outcome.setdefault("changed", False)
-    outcome.setdefault("failed", False)
-    if not outcome.get("skipped"):
-        if task.get("failed_when") is not None:
-            outcome["failed"] = outcome["failed_when_result"] = bool(task["failed_when"])
-            if outcome["failed"]:
-                outcome.setdefault("msg", "failed_when is true")
-        if task.get("changed_when") is not None:
-            outcome["changed"] = bool(task["changed_when"])
-    if task.get("no_log"):
-        kept = ("changed", "failed", "skipped")
-        outcome = dict({key: outcome[key] for key in kept if key in outcome}, censored=CENSORED)
-    return outcome
 
 
 def _traceback():

@@ -3,6 +3,8 @@
 import os
 import re
 
+from . import files
+
 MAX_DEPTH = 10  # requirements files that include each other
 
 
@@ -35,10 +37,9 @@ def with_version(name, version):
 
 
 def read(path, depth=0):
-    """The requirements file and those it includes. Raises IOError when one cannot be read."""
+    """The requirements file and those it includes. Raises IOError, and in check mode Unknown."""
     found = Requirements()
-    with open(path, errors="replace") as stream:
-        text = stream.read()
+    text = files.read(path).decode("utf-8", "replace")
     for line in re.sub(r"\\\r?\n", " ", text).splitlines():
         _add_line(found, re.sub(r"(^|\s)#.*", "", line).strip(), os.path.dirname(path), depth)
     return found

@@ -4,7 +4,7 @@ import json
 import re
 from collections import namedtuple
 
-from .modules import MODULES, load
+from .modules import INTERNAL, MODULES, load
 
 # `argument` is None when the fault is not one argument's; `nearest` is a known name that may have been meant.
 Problem = namedtuple("Problem", "argument message nearest")
@@ -49,7 +49,7 @@ def validate(name, args, templated=False):
     clean_args has every argument of the SPEC under its own name (not an alias), converted to its type, absent
     ones as their default or None. With `templated`, values that still hold Jinja are not looked into.
     """
-    if name not in MODULES:
+    if name not in MODULES and name not in INTERNAL:
         return {}, [Problem(None, "there is no module %r" % name, nearest(name, MODULES))]
     module = load(name)
     problems = []
@@ -240,6 +240,8 @@ def _check_rules(module, name, clean, templated, problems):
     rules = getattr(module, "RULES", {})
     set_ = {key for key in clean if clean[key] is not None}
     chosen = {key for key in set_ if clean[key] != module.SPEC.get(key, {}).get("default")}
+    if templated:  # which of them are left out is known when they have been filled in
+        chosen = {key for key in chosen if not (is_templated(clean[key]) and "omit" in str(clean[key]))}
     for group in rules.get("required_one_of", ()):
         if not set_.intersection(group):
             problems.append(Problem(None, "%s needs one of %s" % (name, ", ".join(group)), None))
@@ -252,7 +254,12 @@ def _check_rules(module, name, clean, templated, problems):
         if have and len(have) < len(group):
             missing = [key for key in group if key not in set_]
             problems.append(Problem(missing[0], "%s needs %s too" % (have[0], ", ".join(missing)), None))
-    for rule in rules.get("required_if", ()):
+    _check_required_if(rules.get("required_if", ()), name, clean, templated, problems)
+
+
+def _check_required_if(rules, name, clean, templated, problems):
+    set_ = {key for key in clean if clean[key] is not None}
+    for rule in rules:
         key, value, needed = rule[:3]
         if templated and is_templated(clean.get(key)):
             continue

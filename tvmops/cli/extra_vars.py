@@ -8,12 +8,21 @@ from typing import Any
 from tvmops.errors import ConfigError
 from tvmops.source import load_yaml, parse_yaml
 
+SECRETS = ("ansible_become_pass", "ansible_become_password", "ansible_password", "ansible_ssh_pass")
+
 
 def parse_extra_vars(given: Sequence[str]) -> dict[str, Any]:
     """One dictionary; later options win. Raises ConfigError."""
     variables: dict[str, Any] = {}
     for text in given:
-        variables.update(_one(text.strip()))
+        found = _one(text.strip())
+        secret = next((name for name in found if name in SECRETS), None)
+        if secret and not text.strip().startswith("@"):
+            raise ConfigError(
+                f"--extra-vars: {secret} on the command line can be read by every user of this machine",
+                "give it in a file, --extra-vars @FILE, with --ask-become-pass or in $TVMOPS_BECOME_PASSWORD",
+            )
+        variables.update(found)
     return variables
 
 

@@ -8,6 +8,7 @@ import time
 from typing import Any
 
 from tvmops.cli.common import HOST_HELP, INVENTORY_HELP, command, load, select
+from tvmops.cli.warming import WARM_HELP, use_warm
 from tvmops.errors import TvmopsError
 
 SHOWN = (
@@ -34,13 +35,23 @@ SHOWN = (
         "host": HOST_HELP,
         "json_": "all facts as one JSON object",
         "refresh": "ask the boards even when their facts are known and younger than an hour",
-    }
+        "warm": WARM_HELP,
+    },
+    optional=["warm"],
 )
-def facts(ctx: Any, host: str, inventory: str | None = None, json_: bool = False, refresh: bool = False) -> None:
+def facts(  # noqa: PLR0917
+    ctx: Any,
+    host: str,
+    inventory: str | None = None,
+    json_: bool = False,
+    refresh: bool = False,
+    warm: bool | str = False,
+) -> None:
     """Facts of hosts: architecture, distribution, libraries, CPU, memory, Python, accelerators."""
     from tvmops.fleet.facts import known_or_gathered
     from tvmops.inventory import FactsCache
 
+    use_warm(warm)
     hosts = select(load(inventory), host)
     gathered = known_or_gathered(hosts, max_age=-1.0 if refresh else 3600.0)
     good = {name: found for name, found in gathered.items() if isinstance(found, dict)}

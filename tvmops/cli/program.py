@@ -21,12 +21,15 @@ from tvmops.errors import ConfigError
 TOP: dict[str, str] = {
     "provision": "provision",
     "playbook": "provision",
+    "attach": "attach",
+    "restore": "restore",
     "trust": "trust",
     "facts": "facts",
     "sweep": "sweep",
     "report": "report",
     "results": "report",
     "demo": "demo",
+    "warm": "warm",
 }
 # Themes whose commands carry the theme's name: lab.up.
 GROUPS: tuple[str, ...] = ("inventory", "lab", "stack", "env", "rpc")

@@ -10,10 +10,12 @@ from invoke.exceptions import Exit
 from invoke.tasks import Task
 
 from tvmops.cli.common import HOST_HELP, INVENTORY_HELP, command, load
+from tvmops.cli.warming import WARM_HELP, use_warm
 from tvmops.errors import ConfigError
 from tvmops.paths import find_project_file
 
 if TYPE_CHECKING:
+    from tvmops.fleet.lost import Manners
     from tvmops.fleet.recap import Recap
     from tvmops.fleet.run import PlaybookRun
     from tvmops.inventory.model import Host, Inventory
@@ -27,7 +29,7 @@ HostVariables = Callable[["Inventory", Sequence["Host"], "RunOptions"], Mapping[
 
 SHORT = {
     "limit": "l", "inventory": "i", "check": "C", "diff": "D", "tags": "t", "extra-vars": "e", "forks": "f",
-    "ask-become-pass": "K", "quiet": "q",
+    "ask-become-pass": "K", "quiet": "q", "timeout": "T",
 }  # fmt: skip
 HELP = {
     "host": HOST_HELP,
@@ -40,9 +42,19 @@ HELP = {
     "extra-vars": "NAME=VALUE, JSON or @FILE; may be repeated; stronger than every other variable",
     "forks": "how many hosts at once",
     "ask-become-pass": "ask for the sudo password",
+    "timeout": "seconds that connecting may take (default 15; the host's ansible_ssh_timeout wins)",
+    "wait": "wait for boards that another run holds, so many seconds at most (without a number: an hour)",
+    "steal": "take boards from a run whose lease is over",
     "json_": "one JSON event per line",
     "list-hosts": "only say which hosts it would run on",
+    "list-tasks": "only say which tasks it has",
+    "list-tags": "only say which tags its tasks have",
+    "syntax-check": "only look for mistakes in how it is written",
+    "explain": "only say what would travel together, and why not more",
+    "start-at-task": "begin with the task of this name (or pattern)",
+    "force-handlers": "run notified handlers on hosts that fail, too",
     "quiet": "show failures and the recap only",
+    "warm": WARM_HELP,
 }
 RESTORE_HELP = "only give back the package sources as they were before the first provision"
 
@@ -64,9 +76,7 @@ def _options(given: dict[str, Any]) -> RunOptions:
     from tvmops.playbook.state import RunOptions
 
     patterns = [one for one in (given["host"], given["limit"]) if one]
-    password = None
-    if given["ask_become_pass"]:
-        password = _asked_password()
+    password = asked_password() if given["ask_become_pass"] else None
     if given["forks"] < 1:
         raise ConfigError(f"--forks {given['forks']}: wants a number of hosts, at least 1")
     return RunOptions(
@@ -78,10 +88,34 @@ def _options(given: dict[str, Any]) -> RunOptions:
         extra_vars=parse_extra_vars(given["extra_vars"] or []),
         forks=given["forks"],
         become_password=password,
+        force_handlers=given["force_handlers"],
+        start_at=given["start_at_task"] or None,
+        explain=given["explain"],
     )
 
 
-def _asked_password() -> str:
+def manners(given: dict[str, Any]) -> Manners:
+    """What the options say about busy boards. Raises ConfigError."""
+    from tvmops.fleet.lost import Manners
+
+    wait = 3600.0 if given["wait"] is True else _seconds("--wait", given["wait"])
+    return Manners(wait=wait or 0.0, steal=given["steal"], timeout=_seconds("--timeout", given["timeout"]))
+
+
+def _seconds(option: str, text: str | bool) -> float | None:
+    if text == "":
+        return None
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 < seconds < 86400.5:
+        raise ConfigError(f"{option} {text}: wants a number of seconds, at most 86400")
+    return seconds
+
+
+def asked_password() -> str:
+    """The sudo password, asked for at the terminal. Raises ConfigError when there is none."""
     import getpass
     import warnings
 
@@ -105,22 +139,46 @@ def _words(text: str) -> frozenset[str]:
 
 
 def run(path: Path, given: dict[str, Any], prepare: HostVariables | None = None) -> Recap | None:
-    """Load, plan and run a playbook; None after --list-hosts. `prepare` adds variables to hosts before planning.
+    """Load, plan and run a playbook; None when it was only looked at (--list-hosts and so on).
 
-    Raises ConfigError; ends with Exit when a host failed.
+    `prepare` adds variables to hosts before planning. Raises ConfigError; ends with Exit when a host failed.
     """
+    use_warm(given["warm"])
     from tvmops.fleet.run import PlaybookRun
     from tvmops.playbook.load import load_playbooks
 
     plays = load_playbooks([path])
     inventory = load(given["inventory"], playbook_dir=path.absolute().parent)
     options = _options(given)
+    _reach_as_told(inventory, options.extra_vars)
+    if given["syntax_check"]:
+        print(f"{path}: nothing is wrong with how it is written")
+        return None
+    if given["list_tasks"] or given["list_tags"]:
+        from tvmops.cli.listing import listing
+
+        print("\n".join(listing(path, plays, options, tasks=given["list_tasks"], tags=given["list_tags"])))
+        return None
     hosts = _hosts(path, plays, inventory, options)
     if given["list_hosts"]:
         print("\n".join(host.name for host in hosts))
         return None
     extra = prepare(inventory, hosts, options) if prepare else {}
-    return show(PlaybookRun(plays, inventory, options, extra), given)
+    prepared = PlaybookRun(plays, inventory, options, extra, what=path.name)
+    if given["explain"]:
+        from tvmops.playbook.explain import explanation
+
+        print("\n".join(explanation(prepared.plans.values())))
+        return None
+    prepared.manners = manners(given)
+    return show(prepared, given)
+
+
+def _reach_as_told(inventory: Inventory, extra_vars: Mapping[str, Any]) -> None:
+    """Variables of the command line are the strongest, also those that say how a host is reached."""
+    told = {name: value for name, value in extra_vars.items() if name.startswith(("ansible_", "tvmops_"))}
+    for host in inventory.hosts.values():
+        host.vars.update(told)
 
 
 def _hosts(path: Path, plays: Sequence[Play], inventory: Inventory, options: RunOptions) -> list[Host]:
@@ -143,7 +201,13 @@ def show(prepared: PlaybookRun, given: dict[str, Any]) -> Recap:
     return recap
 
 
-@command(klass=AnsibleFlags, auto_shortflags=False, iterable=["extra_vars"], help={**HELP, "restore": RESTORE_HELP})
+@command(
+    klass=AnsibleFlags,
+    auto_shortflags=False,
+    iterable=["extra_vars"],
+    optional=["wait"],
+    help={**HELP, "restore": RESTORE_HELP},
+)
 def provision(  # noqa: PLR0917
     ctx: Any,
     host: str = "",
@@ -156,9 +220,19 @@ def provision(  # noqa: PLR0917
     extra_vars: list[str] | None = None,
     forks: int = 50,
     ask_become_pass: bool = False,
+    timeout: str = "",
+    wait: str = "",
+    steal: bool = False,
     json_: bool = False,
     list_hosts: bool = False,
+    list_tasks: bool = False,
+    list_tags: bool = False,
+    syntax_check: bool = False,
+    explain: bool = False,
+    start_at_task: str = "",
+    force_handlers: bool = False,
     quiet: bool = False,
+    warm: bool | str = False,
     restore: bool = False,
 ) -> None:
     """Make boards right: run playbooks/provision.yml on them. A second run changes nothing."""
@@ -175,6 +249,7 @@ def provision(  # noqa: PLR0917
     klass=AnsibleFlags,
     auto_shortflags=False,
     iterable=["extra_vars"],
+    optional=["wait"],
     positional=["file"],
     help={"file": "the playbook", **HELP},
 )
@@ -191,9 +266,19 @@ def playbook(  # noqa: PLR0917
     extra_vars: list[str] | None = None,
     forks: int = 50,
     ask_become_pass: bool = False,
+    timeout: str = "",
+    wait: str = "",
+    steal: bool = False,
     json_: bool = False,
     list_hosts: bool = False,
+    list_tasks: bool = False,
+    list_tags: bool = False,
+    syntax_check: bool = False,
+    explain: bool = False,
+    start_at_task: str = "",
+    force_handlers: bool = False,
     quiet: bool = False,
+    warm: bool | str = False,
 ) -> None:
     """Run a playbook written in Ansible's language."""
     given = dict(locals())

@@ -115,8 +115,8 @@ def bundle(
 def provision_variables(inventory: Inventory, hosts: Sequence[Host], options: Any) -> Mapping[str, Mapping[str, Any]]:
     """The release variables of each host, from its facts and its tvm_stack; bundles are made as needed.
 
-    A host that the stack does not fit gets tvmops_release_problem, which fails it alone. A host without facts gets
-    nothing: reaching it will fail in the run, with its reason. Raises ConfigError for a stack that does not exist.
+    A host that the stack does not fit, or that gave no facts, gets tvmops_release_problem, which fails it alone: if it
+    still cannot be reached in the run, that comes first. Raises ConfigError for a stack that does not exist.
     """
     from tvmops.errors import StackError
     from tvmops.fleet.facts import known_or_gathered
@@ -128,9 +128,9 @@ def provision_variables(inventory: Inventory, hosts: Sequence[Host], options: An
     stacks = {host.name: load_stack(_stack_name(host, extra)) for host in hosts}
     variables: dict[str, Mapping[str, Any]] = {}
     for name, facts in known_or_gathered(hosts, max_age=FACTS_AGE).items():
-        if not isinstance(facts, dict):
-            continue
         try:
+            if not isinstance(facts, dict):
+                raise StackError(f"no runtime could be chosen, for lack of facts: {facts.message}", facts.hint)
             variables[name] = release_variables(stacks[name], facts, _progress)
         except StackError as error:
             variables[name] = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tvmops.connection.base import Become, CommandResult, Connection, Process, Tunnel
-from tvmops.connection.options import become_settings, connection_kind
+from tvmops.connection.options import become_settings, connection_kind, warm_seconds
 from tvmops.inventory.model import Host
 
 __all__ = ["Become", "CommandResult", "Connection", "Process", "Tunnel", "become_settings", "connect"]
@@ -18,6 +18,11 @@ def connect(host: Host, deadline: float = 15.0) -> Connection:
         from tvmops.connection.local import LocalConnection
 
         return LocalConnection(host)
+    seconds = warm_seconds(host)
+    if seconds > 0:
+        from tvmops.connection.warm import connect_warm
+
+        return connect_warm(host, deadline, seconds)
     from tvmops.connection.ssh import SshConnection
 
     return SshConnection(host, deadline)

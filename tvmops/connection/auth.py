@@ -12,6 +12,8 @@ from typing import Any, cast
 
 import paramiko
 from paramiko.agent import Agent, AgentKey
+from paramiko.auth_handler import AuthHandler
+from paramiko.message import Message
 from paramiko.pkey import PKey
 from paramiko.ssh_exception import (
     AuthenticationException,
@@ -27,6 +29,32 @@ from tvmops.errors import AuthenticationError, HostUnreachable
 MAX_FAILURES = 5  # sshd hangs up after six (MaxAuthTries), with a message that says less than ours
 _passphrases: dict[str, PKey | None] = {}
 _asking = threading.Lock()  # hosts connect in parallel; a passphrase is asked for once
+
+
+class EagerAuthHandler(AuthHandler):
+    """Sends the authentication along with the request to begin it, whose answer would cost a round trip."""
+
+    def _request_auth(self) -> None:
+        inherited: Any = super()
+        inherited._request_auth()
+        accepted = Message()
+        accepted.add_string("ssh-userauth")
+        inherited._parse_service_accept(Message(accepted.asbytes()))
+
+    def _parse_service_accept(self, message: Message) -> None:
+        """The answer: what it allows was done already."""
+
+
+def _authenticate(transport: Any, user: str, key: PKey) -> list[str]:
+    """As Paramiko's auth_publickey: the kinds of authentication that the server wants besides."""
+    if not transport.is_active() or not transport.initial_kex_done:
+        raise SSHException("No existing session")
+    if key.get_name() == "ssh-rsa":  # how it may sign is told by the server a moment later
+        return list(transport.auth_publickey(user, key))
+    done = threading.Event()
+    transport.auth_handler = handler = EagerAuthHandler(transport)
+    handler.auth_publickey(user, key, done)
+    return list(handler.wait_for_response(done))
 
 
 class Authenticator:
@@ -60,7 +88,7 @@ class Authenticator:
         self.tried.append(label)
         transport.auth_timeout = max(0.1, self.deadline.left())
         try:
-            remaining = transport.auth_publickey(self.settings.user, key)
+            remaining = _authenticate(transport, self.settings.user, key)
         except BadAuthenticationType as error:
             self.problems.append(f"the server takes only {', '.join(error.allowed_types)}")
             return False

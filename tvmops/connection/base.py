@@ -11,6 +11,7 @@ from tvmops.errors import HostUnreachable
 from tvmops.inventory.model import Host
 
 SEND_STALL = 30.0  # seconds without a byte taken by the other side before a write gives up
+POST_STALL = 1.0  # the same for a short message that does not matter much
 CLOSE_GRACE = 2.0  # seconds that closing may spend on ending what still runs
 KILL_GRACE = 1.5  # seconds of these that a process has between SIGTERM and SIGKILL: an agent ends its programs first
 
@@ -26,7 +27,7 @@ class CommandResult:
 
 @dataclass(frozen=True)
 class Become:
-    """Run as `user` by way of `method` (only sudo). `exe` and `flags` replace sudo's path and its `-H`."""
+    """Run as `user` by way of `method`, sudo or su. `exe` and `flags` replace the program's path and its own flags."""
 
     user: str = "root"
     method: str = "sudo"
@@ -57,6 +58,9 @@ class Process(Protocol):
     def write(self, data: bytes) -> None:
         """Send to its stdin. Raises HostUnreachable when nothing is taken for SEND_STALL seconds."""
 
+    def post(self, data: bytes) -> None:
+        """Send a short message, from any thread. Raises HostUnreachable when it is not taken within POST_STALL s."""
+
     def close_stdin(self) -> None:
         """End of input."""
 
@@ -80,6 +84,9 @@ class Process(Protocol):
 
     def kill(self) -> None:
         """End it and its process group now. Never raises."""
+
+    def leave(self) -> None:
+        """Let it run on without us: its input ends, and its output is lost. Never raises."""
 
 
 class Tunnel(Protocol):

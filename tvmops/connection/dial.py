@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import random
+import socket
 import time
 from collections.abc import Iterator
 from typing import Any, cast
@@ -58,8 +59,20 @@ class Session:
     def close(self) -> None:
         """Close the layers, the innermost first."""
         while self._layers:
-            with contextlib.suppress(Exception):  # nothing that fails while closing helps anyone
-                self._layers.pop().close()
+            layer = self._layers.pop()
+            for step in (_hang_up, _close):
+                with contextlib.suppress(Exception):  # nothing that fails while closing helps anyone
+                    step(layer)
+
+
+def _hang_up(layer: Any) -> None:
+    """End the session's input: the thread that reads it looks only now and then whether it should end."""
+    transport = layer if isinstance(layer, paramiko.Transport) else layer.get_transport()
+    transport.sock.shutdown(socket.SHUT_RDWR)
+
+
+def _close(layer: Any) -> None:
+    layer.close()
 
 
 def dial(settings: Settings, seconds: float) -> Session:

@@ -64,8 +64,43 @@ def find(names: Sequence[str], paths: Iterable[Path]) -> list[StoredKey]:
 
     Raises HostKeyError when a file cannot be read: checking against half of what is known would be a guess.
     """
-    entries = [entry for path in paths for entry in _read(path)]
-    return [entry for name in names for entry in entries if matches(entry.hosts, name)]
+    files = [_file(path) for path in paths]
+    return [entry for name in names for file in files for entry in file.about(name)]
+
+
+class _File:
+    """One file's lines, those with plain names by name: a fleet's file has a line per board and is asked for each."""
+
+    def __init__(self, entries: list[StoredKey]) -> None:
+        self._plain: dict[str, list[StoredKey]] = {}
+        self._others: list[StoredKey] = []  # patterns and hashed names
+        for entry in entries:
+            if set("*?!|") & set(entry.hosts):
+                self._others.append(entry)
+                continue
+            for name in set(entry.hosts.lower().split(",")):
+                self._plain.setdefault(name, []).append(entry)
+
+    def about(self, name: str) -> list[StoredKey]:
+        """The lines that speak of a machine, in order."""
+        found = [entry for entry in self._others if matches(entry.hosts, name)]
+        return sorted(found + self._plain.get(name.lower(), []), key=lambda entry: entry.line)
+
+
+_files: dict[Path, tuple[tuple[int, ...], _File]] = {}
+
+
+def _file(path: Path) -> _File:
+    """The file as it is now; read again only when it was changed since."""
+    try:
+        status = path.stat()
+        state = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    except OSError:
+        return _File(_read(path))  # which says what is wrong
+    known = _files.get(path)
+    if known is None or known[0] != state:
+        known = _files[path] = (state, _File(_read(path)))
+    return known[1]
 
 
 def matches(hosts: str, name: str) -> bool:

@@ -37,6 +37,7 @@ class LocalProcess(StreamProcess):
         os.set_blocking(self._stdin.fileno(), False)
         self._readers = selectors.DefaultSelector()
         self._open_streams = 2
+        self._left = False
         self._released = False
         self._reading, self._feeding = threading.Lock(), threading.Lock()
         for stream, buffer in ((self._child.stdout, self._out), (self._child.stderr, self._err)):
@@ -118,6 +119,11 @@ class LocalProcess(StreamProcess):
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._child.wait(CLOSE_GRACE)
 
+    def leave(self) -> None:
+        """Close its streams; it goes on in its own process group."""
+        self._left = True
+        self.release()
+
     def _await_group(self, seconds: float) -> None:
         # The child stays a zombie, its process id its own, until the group was dealt with.
         deadline = Deadline(seconds)
@@ -128,7 +134,7 @@ class LocalProcess(StreamProcess):
 
     def running(self) -> bool:
         """Whether it, or something it left behind on its output, still lives."""
-        return self._child.poll() is None or self._open_streams > 0
+        return not self._left and (self._child.poll() is None or self._open_streams > 0)
 
     def release(self) -> None:
         """Close what is still open of its streams."""

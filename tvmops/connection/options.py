@@ -71,26 +71,64 @@ def ssh_options(host: Host) -> SshOptions:
     return SshOptions(host.name, address, options.given, files, options.config_file, password)
 
 
+BECOME_METHODS = ("sudo", "su")
+
+
 def become_settings(
-    host: Host, *, become: bool = False, user: str | None = None, password: str | None = None
+    host: Host,
+    *,
+    become: bool = False,
+    user: str | None = None,
+    password: str | None = None,
+    method: str | None = None,
 ) -> Become | None:
     """Who the agent should run as, or None for the login user. The host's variables win over the arguments.
 
-    `become` and `user` are the playbook's keywords, `password` what --ask-become-pass read; without either the
-    environment variable TVMOPS_BECOME_PASSWORD is used. Raises ConfigError.
+    `become`, `user` and `method` are the playbook's keywords, `password` what --ask-become-pass read; without either
+    the environment variable TVMOPS_BECOME_PASSWORD is used. Raises ConfigError.
     """
     if not boolean(host, "ansible_become", become):
         return None
-    method = text(host, "ansible_become_method") or "sudo"
-    if method != "sudo":
-        raise ConfigError(_at(host, "ansible_become_method", f"'{method}' is not supported"), "use sudo")
+    given = text(host, "ansible_become_method")
+    method = (given or method or "sudo").removeprefix("ansible.builtin.")
+    if method not in BECOME_METHODS:
+        where = (
+            _at(host, "ansible_become_method", f"'{method}' is not supported") if given else f"{host.name}: {method}"
+        )
+        raise ConfigError(where, f"known: {', '.join(BECOME_METHODS)}")
     secret = text(host, "ansible_become_password") or text(host, "ansible_become_pass") or password
     return Become(
         user=text(host, "ansible_become_user") or user or "root",
+        method=method,
         password=secret or os.environ.get("TVMOPS_BECOME_PASSWORD") or None,
         exe=text(host, "ansible_become_exe"),
         flags=text(host, "ansible_become_flags"),
     )
+
+
+WARM_SECONDS = 60.0
+
+
+def warm_seconds(host: Host) -> float:
+    """How long the host's connection is kept after a command; 0: not at all. The variable wins over $TVMOPS_WARM.
+
+    Raises ConfigError.
+    """
+    variable = host.vars.get("tvmops_warm")
+    given = os.environ.get("TVMOPS_WARM", "") if variable is None else variable
+    word = str(given).strip().lower()
+    if word in ("", *(one for one in FALSE if one != "0")):
+        return 0.0
+    if word in TRUE and word != "1":
+        return WARM_SECONDS
+    try:
+        seconds = float(word)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < 86400.5:
+        name = "$TVMOPS_WARM" if variable is None else "tvmops_warm"
+        raise ConfigError(_at(host, name, f"'{given}' is neither yes or no nor seconds"), "at most 86400 seconds")
+    return seconds
 
 
 def python_interpreter(host: Host) -> str | None:

@@ -8,7 +8,7 @@ import shlex
 import time
 from abc import ABC, abstractmethod
 
-from tvmops.connection.base import SEND_STALL, CommandResult, Deadline, unreachable
+from tvmops.connection.base import POST_STALL, SEND_STALL, CommandResult, Deadline, unreachable
 from tvmops.errors import TvmopsError
 from tvmops.inventory.model import Host
 
@@ -48,12 +48,25 @@ class StreamProcess(ABC):
         """End it and its process group now. Never raises."""
 
     @abstractmethod
+    def leave(self) -> None:
+        """Let it run on without us. Never raises."""
+
+    @abstractmethod
     def _check_alive(self) -> None:
         """Raise HostUnreachable when the way to the process is gone."""
 
     def write(self, data: bytes) -> None:
         """Send all of `data` to stdin; output that arrives meanwhile is kept, so neither side can block the other."""
         self._write(data, None)
+
+    def post(self, data: bytes) -> None:
+        """Send a short message without looking at the output, so that any thread may do it."""
+        view = memoryview(data)
+        deadline = Deadline(POST_STALL)
+        while view:
+            view = view[self._send(view, 0.05) :]
+            if view and deadline.passed():
+                raise unreachable(self.host, f"took no input for {POST_STALL:.0f} s")
 
     def _write(self, data: bytes, deadline: Deadline | None) -> None:
         view = memoryview(data)
@@ -109,6 +122,14 @@ class StreamProcess(ABC):
                     f"went silent: nothing arrived for {timeout:.0f} s",
                     "the board may hang or the network may be down; log in by hand to see",
                 )
+
+    def take_output(self) -> tuple[bytes, bytes]:
+        """All that has arrived of stdout and stderr since the last call, for who passes it on."""
+        taken = bytes(self._out), bytes(self._err)
+        self._out.clear()
+        self._err.clear()
+        self._scanned = 0
+        return taken
 
     def stderr_text(self) -> str:
         """What has come on stderr so far."""

@@ -10,25 +10,38 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
+import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
+from tvmops.connection import alive
 from tvmops.connection import become as becoming
-from tvmops.connection.base import CLOSE_GRACE, Become, Connection, Process
+from tvmops.connection.base import CLOSE_GRACE, POST_STALL, Become, Connection, Process
 from tvmops.connection.bootstrap import install_python
 from tvmops.connection.installer import launch_script
 from tvmops.connection.options import python_interpreter
 from tvmops.connection.payload import agent_zipapp
+from tvmops.connection.situation import busy
 from tvmops.errors import AgentError, HostUnreachable, TvmopsError
 
-PROTOCOL = 1
+PROTOCOL = 2
 READY_TIMEOUT = 60.0  # seconds from the start of Python to "ready"; an old board on a worn card is slow
 BLOB_PIECE = 256 * 1024  # bytes
 SHOWN_STDERR = 15  # lines
 
 Blobs = Callable[[str], bytes]
 OnEvent = Callable[[dict[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class RunTag:
+    """Whose batches these are. With a tag the board is held for the run, and finishes its batches without us."""
+
+    run: str
+    owner: str
+    what: str
 
 
 class AgentSession:
@@ -41,6 +54,8 @@ class AgentSession:
         become: Become | None = None,
         heartbeat_deadline: float = 30.0,
         notify: Callable[[str], None] = lambda _: None,
+        tag: RunTag | None = None,
+        ready_timeout: float = READY_TIMEOUT,
     ) -> None:
         """Start the agent. `heartbeat_deadline` is in seconds; `notify` gets a line now and then when starting is slow.
 
@@ -49,21 +64,30 @@ class AgentSession:
         self.connection = connection
         self.host = connection.host
         self.become = become
-        self.info: dict[str, Any] = {}  # the agent's "ready": python, pid, uid, user
+        self.info: dict[str, Any] = {}  # the agent's "ready": python, pid, uid, user, lease, finished
+        self.tag = tag
+        self._ready_timeout = ready_timeout
         self._heartbeat_deadline = heartbeat_deadline
         self._notify = notify
         self._busy = False
+        self._kept = False  # the board finishes the batch that is out, whatever becomes of us
+        self._sending = threading.Lock()  # messages from several threads must not mix
         self._process: Process = self._start()
 
     def run_batch(self, batch: dict[str, Any], blobs: Blobs, on_event: OnEvent) -> None:
         """Send a batch and pass its events on until "batch_end" (which is passed on, too).
 
         `blobs` gives the content for a sha256 that the agent asks for; an exception from it is told to the agent, which
-        fails the task. Raises AgentError when the agent breaks down, HostUnreachable when it goes silent.
+        fails the task. Raises AgentError when the agent breaks down, HostUnreachable when it goes silent, HostBusy when
+        another run holds the board.
         """
         if self._busy:
             raise AgentError(f"{self.host.name}: an earlier batch was broken off; start a new session")
-        self._busy = True
+        self._busy, self._kept = True, False
+        if self.tag is not None:
+            alive.keep_telling(self)
+            tag = {"run": self.tag.run, "owner": self.tag.owner, "what": self.tag.what, "host": self.host.name}
+            batch = {**tag, **batch}
         self._send({"op": "batch", **batch})
         while True:
             event = self._event(self._heartbeat_deadline)
@@ -71,19 +95,65 @@ class AgentSession:
             if kind == "need":
                 self._answer(str(event.get("sha256", "")), blobs)
             elif kind == "fatal":
-                raise AgentError(f"{self.host.name}: the agent gave up: {event.get('msg', 'no reason given')}")
+                raise self._gave_up(event)
+            elif kind == "refused":
+                self._busy = False
+                raise busy(self.host.name, event.get("lease") or {})
+            elif kind == "accepted":
+                self._kept = bool(event.get("kept"))
             elif kind != "heartbeat":
                 on_event(event)
             if kind == "batch_end":
-                self._busy = False
+                self._busy = self._kept = False
                 return
+
+    def status(self) -> dict[str, Any]:
+        """Who works on the board and what was left there: {"lease", "finished"}, as in `info`."""
+        return self._ask({"op": "status"}, "status")
+
+    def steal(self) -> dict[str, Any] | None:
+        """Take the board from a run whose lease is over; the lease when it is not, with what it still `lasts`."""
+        answer = self._ask({"op": "steal"}, "status", "refused")
+        lease = answer.get("lease")
+        return lease if isinstance(lease, dict) else None
+
+    def follow(self, run: str, on_event: OnEvent) -> bool:
+        """Pass on all events of another run, those to come included, until its agent has ended; False: no such run."""
+        self._busy = True
+        self._send({"op": "follow", "run": run})
+        while (event := self._event(self._heartbeat_deadline)).get("ev") != "follow_end":
+            if event.get("ev") == "fatal":
+                raise self._gave_up(event)
+            if event.get("ev") == "followed" and isinstance(event.get("event"), dict):
+                on_event(event["event"])
+        self._busy = False
+        return event.get("state") == "finished"
+
+    def forget(self, run: str) -> None:
+        """Remove a run's events from the board; what it changed can still be undone."""
+        self._ask({"op": "forget", "run": run}, "forgotten")
+
+    def interrupt(self, run: str) -> None:
+        """Let the run that holds the board end after the task it is at."""
+        self._ask({"op": "interrupt", "run": run}, "interrupted")
 
     def stop_after_task(self) -> None:
         """Let the agent finish the task it is at and no other; its batch then ends. May be called from any thread."""
-        self._process.close_stdin()
+        self._post({"op": "stop"}, timeout=POST_STALL)
+
+    def say_alive(self) -> None:
+        """Tell the agent that this process is there. May be called from any thread."""
+        self._post({"op": "alive"}, timeout=0.0)
 
     def close(self) -> None:
-        """End the agent: politely when it is idle, at once when a batch was broken off. May be called twice."""
+        """End the agent: politely when it is idle, at once when a batch was broken off that nobody keeps.
+
+        A batch that the board keeps goes on there. May be called twice.
+        """
+        alive.stop_telling(self)
+        if self._kept:
+            self._process.leave()
+            return
         if not self._busy:
             with contextlib.suppress(TvmopsError, OSError):
                 self._send({"op": "end"})
@@ -108,6 +178,16 @@ class AgentSession:
         script = f"kill -TERM {int(self.info['pid'])}"
         with contextlib.suppress(TvmopsError, OSError):
             becoming.start(self.connection, become, script, timeout=CLOSE_GRACE).wait(CLOSE_GRACE)
+
+    def _ask(self, message: dict[str, Any], *answers: str) -> dict[str, Any]:
+        self._send(message)
+        while (event := self._event(self._heartbeat_deadline)).get("ev") not in answers:
+            if event.get("ev") == "fatal":
+                raise self._gave_up(event)
+        return event
+
+    def _gave_up(self, event: dict[str, Any]) -> AgentError:
+        return AgentError(f"{self.host.name}: the agent gave up: {event.get('msg', 'no reason given')}")
 
     def _start(self) -> Process:
         payload, digest = agent_zipapp()
@@ -168,7 +248,7 @@ class AgentSession:
         return ""
 
     def _read_start(self, process: Process) -> bytes:
-        line = process.read_line(READY_TIMEOUT)
+        line = process.read_line(self._ready_timeout)
         if line is None:
             raise self._broke_down(process, "did not start")
         return line
@@ -188,9 +268,20 @@ class AgentSession:
             raise AgentError(f"{self.host.name}: the agent broke the protocol with {line[:120]!r}")
         return event
 
+    def _post(self, message: dict[str, Any], timeout: float) -> None:
+        if not self._sending.acquire(timeout=timeout):
+            return  # a message is on its way, which says as much
+        try:
+            self._process.post(json.dumps(message).encode() + b"\n")
+        except (TvmopsError, OSError, EOFError):
+            pass  # whoever waits for the agent finds out
+        finally:
+            self._sending.release()
+
     def _send(self, message: dict[str, Any]) -> None:
         try:
-            self._process.write(json.dumps(message).encode() + b"\n")
+            with self._sending:
+                self._process.write(json.dumps(message).encode() + b"\n")
         except BrokenPipeError as error:
             raise self._broke_down(self._process, "no longer listens") from error
 

@@ -75,9 +75,12 @@ class _Config(SSHConfig):
 
 def resolve(host: Host) -> Settings:
     """The host's settings with ssh_config read. Raises ConfigError."""
-    options = ssh_options(host)
-    config = _read_config(options)
-    return _merge(options, config, ())
+    return settle(ssh_options(host))
+
+
+def settle(options: SshOptions) -> Settings:
+    """The same from what the inventory says. Raises ConfigError."""
+    return _merge(options, _read_config(options), ())
 
 
 def _merge(options: SshOptions, config: SSHConfig, chain: tuple[str, ...]) -> Settings:

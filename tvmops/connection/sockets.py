@@ -13,11 +13,14 @@ import threading
 import time
 from typing import IO, Any
 
+from paramiko.ssh_exception import SSHException
+
 from tvmops.connection.base import SEND_STALL, Deadline
 from tvmops.connection.settings import Settings
 from tvmops.errors import HostUnreachable
 
 FAMILIES = {"inet": socket.AF_INET, "inet6": socket.AF_INET6}
+QUICK_ACK: int = getattr(socket, "TCP_QUICKACK", 0)
 UNACKNOWLEDGED_MS = 30_000  # the kernel gives up on a peer that acknowledges nothing for so long
 
 
@@ -43,6 +46,18 @@ class StallGuard:
             raise
         self._stalled_since = None
         return sent
+
+    def recv(self, size: int) -> bytes:
+        """As socket.recv. What comes is acknowledged at once: sshd holds small packets back until the last one was."""
+        data: bytes = self._inner.recv(size)
+        if QUICK_ACK and isinstance(self._inner, socket.socket) and self._inner.family in FAMILIES.values():
+            self._inner.setsockopt(socket.IPPROTO_TCP, QUICK_ACK, 1)  # holds until the kernel thinks otherwise
+        return data
+
+    def close(self) -> None:
+        """As socket.close. The session that a channel belongs to may be gone already."""
+        with contextlib.suppress(OSError, EOFError, SSHException):
+            self._inner.close()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)

@@ -19,7 +19,7 @@ from paramiko.ssh_exception import ChannelException, SSHException
 from tvmops.connection.base import CLOSE_GRACE, KILL_GRACE, Deadline, unreachable
 from tvmops.connection.dial import Session, dial
 from tvmops.connection.process import ShellFiles, StreamProcess
-from tvmops.connection.settings import resolve
+from tvmops.connection.settings import Settings, resolve
 from tvmops.connection.tunnel import ChannelTunnel
 from tvmops.errors import HostUnreachable
 from tvmops.inventory.model import Host
@@ -56,6 +56,10 @@ class SshProcess(StreamProcess):
         except (SSHException, OSError, EOFError) as error:
             raise connection_lost(host, transport) from error
 
+    def descriptor(self) -> int:
+        """Can be polled: readable when there is news."""
+        return self._channel.fileno()
+
     def _fill(self, timeout: float) -> bool:
         channel = self._channel
         if self._killed:
@@ -71,6 +75,15 @@ class SshProcess(StreamProcess):
         if self._pid is None:
             self._take_pid()
         return True
+
+    def take_output(self) -> tuple[bytes, bytes]:
+        """As for every process; stderr waits until the process id was found in it."""
+        if self._pid is not None or len(self._err) >= _PID_SEARCH or self._streams_ended():
+            return super().take_output()
+        held, self._err = self._err, bytearray()
+        taken = super().take_output()
+        self._err = held
+        return taken
 
     def _take_pid(self) -> None:
         match = _PID_LINE.search(self._err, 0, _PID_SEARCH)
@@ -141,6 +154,10 @@ class SshProcess(StreamProcess):
         """Its process id on the host, once known."""
         return self._pid
 
+    def leave(self) -> None:
+        """Give up the channel; what runs behind it goes on."""
+        self.release()
+
     def release(self) -> None:
         """Give up the channel."""
         self._killed = self._killed or self.running()
@@ -151,9 +168,9 @@ class SshProcess(StreamProcess):
 class SshConnection(ShellFiles):
     """One ssh session with a host; every process and tunnel is a channel of it."""
 
-    def __init__(self, host: Host, deadline: float = 15.0) -> None:
+    def __init__(self, host: Host, deadline: float = 15.0, settings: Settings | None = None) -> None:
         self.host = host
-        self.settings = resolve(host)
+        self.settings = settings or resolve(host)
         self._session: Session = dial(self.settings, deadline)
         self._transport = self._session.transport
         self._lock = threading.Lock()

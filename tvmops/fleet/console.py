@@ -25,7 +25,8 @@ def label_text(event: RunEvent) -> str:
 def failure_lines(event: RunEvent) -> list[str]:
     """A failed task for a person: host, task, place, message, the end of stderr."""
     result = event.result or {}
-    lines = [f"{event.host}: FAILED: {event.task}{label_text(event)}"]
+    word = "RESCUED" if event.status == "rescued" else "FAILED"
+    lines = [f"{event.host}: {word}: {event.task}{label_text(event)}"]
     lines.append(f"  at {event.position}")
     lines.extend(f"  {line}" for line in message_of(result).splitlines())
     if result.get("hint"):
@@ -62,6 +63,14 @@ def debug_text(event: RunEvent) -> str | None:
     return "\n".join(f"{key}: {json.dumps(one, indent=2, default=str)}" for key, one in values.items())
 
 
+def unknown_text(event: RunEvent) -> str:
+    """What a check run says of a task whose doings it cannot know."""
+    result = event.result or {}
+    if not result.get("unknown") or event.status not in ("ok", "changed") or "results" in result:
+        return ""
+    return f" (unknown: {result.get('msg')})" if result.get("msg") else " (unknown)"
+
+
 def ending_lines(recap: HostRecap) -> list[str]:
     """How a host's run ended when it was not by a task's own failure."""
     if recap.interrupted:
@@ -72,6 +81,8 @@ def ending_lines(recap: HostRecap) -> list[str]:
         kind = "UNREACHABLE" if recap.unreachable else "FAILED"
         lines = [f"{recap.host}: {kind}: {recap.error}"]
         return [*lines, f"  {recap.hint}"] if recap.hint else lines
+    if recap.stopped and not recap.failed:
+        return [f"{recap.host}: STOPPED: {recap.stopped}"]
     return [f"{recap.host}: FAILED: {recap.error}"] if recap.error.startswith("internal error") else []
 
 
@@ -91,6 +102,7 @@ class Colours:
 
     CODES: Mapping[str, str] = {
         "ok": "32", "changed": "33", "failed": "31", "unreachable": "31", "skipped": "36", "ignored": "35",
+        "rescued": "35", "stopped": "31",
         "interrupted": "31", "+": "32", "-": "31", "@": "36",
     }  # fmt: skip
 
@@ -127,6 +139,8 @@ class PlainView:
             self._line(f"{event.host}: play {event.text or event.play}".rstrip())
         elif event.kind in ("task", "item"):
             self._finished(event)
+        elif event.kind == "note":
+            self._line(f"{event.host}: {event.text}")
         elif event.kind == "host" and event.text.startswith("Traceback"):
             self._line(event.text)
 
@@ -134,9 +148,8 @@ class PlainView:
         result = event.result or {}
         looped = "results" in result
         if not self._quiet:
-            self._line(
-                f"{event.host}: {event.task}{label_text(event)} ... {self._colours.paint(event.status, event.status)}"
-            )
+            status = self._colours.paint(event.status, event.status) + unknown_text(event)
+            self._line(f"{event.host}: {event.task}{label_text(event)} ... {status}")
             text = debug_text(event)
             if text is not None:
                 self._line("\n".join(f"    {line}" for line in text.splitlines()))
@@ -145,9 +158,9 @@ class PlainView:
             if text:
                 self._out.write(self._colours.diff(text))
                 self._out.flush()
-        if event.status == "failed" and not looped:
+        if event.status in ("failed", "rescued") and not looped and not (self._quiet and event.status == "rescued"):
             for line in failure_lines(event):
-                self._line(self._colours.paint(line, "failed"))
+                self._line(self._colours.paint(line, event.status))
 
     def _line(self, text: str) -> None:
         self._out.write(text + "\n")

@@ -10,14 +10,14 @@ from rich.syntax import Syntax
 from rich.table import Column
 from rich.text import Text
 
-from tvmops.fleet.console import closing_lines, debug_text, failure_lines
+from tvmops.fleet.console import closing_lines, debug_text, failure_lines, label_text, unknown_text
 from tvmops.fleet.diffs import diff_text
 from tvmops.fleet.recap import Recap
 from tvmops.playbook.events import HostRecap, RunEvent
 
 STYLES = {
     "ok": "green", "changed": "yellow", "failed": "bold red", "unreachable": "bold red", "skipped": "cyan",
-    "ignored": "magenta", "interrupted": "red",
+    "ignored": "magenta", "rescued": "magenta", "interrupted": "red", "stopped": "red",
 }  # fmt: skip
 
 
@@ -43,19 +43,26 @@ class LiveView:
     def begin(self, hosts: list[str], totals: Mapping[str, int]) -> None:
         """One line per host."""
         for host in hosts:
-            total = totals[host] or 1
-            self._lines[host] = self._progress.add_task("waiting", total=total, host=host, start=False)
+            self._add(host, totals[host] or 1)
         self._progress.start()
+
+    def _add(self, host: str, total: int | None) -> TaskID:
+        self._lines[host] = self._progress.add_task("waiting", total=total, host=host, start=False)
+        return self._lines[host]
 
     def event(self, event: RunEvent) -> None:
         """Move the host's line; print what must stay."""
-        line = self._lines[event.host]
+        line = self._lines.get(event.host)
+        if line is None:  # a host that the playbook has added
+            line = self._add(event.host, event.total or None)
         if event.kind in ("start", "play"):
             self._progress.start_task(line)
             self._current[event.host] = event.task or event.text
             self._describe(event, event.task or event.text)
         elif event.kind == "progress":
             self._describe(event, f"{self._current.get(event.host, '')}  {event.text}".strip())
+        elif event.kind == "note":
+            self._console.print(Text(f"{event.host}: {event.text}"))
         elif event.kind in ("task", "item"):
             self._stay(event)
             if event.kind == "task":
@@ -74,7 +81,9 @@ class LiveView:
         if self._diff and (text := diff_text(result)):
             self._console.print(Text(f"{event.host}: {event.task}", style="bold"))
             self._console.print(Syntax(text, "diff", background_color="default", word_wrap=True))
-        if event.status in ("failed", "ignored"):
+        if doubt := unknown_text(event):
+            self._console.print(Text(f"{event.host}: {event.task}{label_text(event)} ...{doubt}", style="magenta"))
+        if event.status in ("failed", "rescued", "ignored"):
             self._console.print(Text("\n".join(failure_lines(event)), style=STYLES[event.status]))
         elif (said := debug_text(event)) is not None:
             self._console.print(Text(f"{event.host}: {said}"))
@@ -99,4 +108,4 @@ class LiveView:
 def _style(recap: HostRecap | None) -> str:
     if recap is None:
         return ""
-    return "red" if recap.failed or recap.unreachable else "yellow" if recap.changed else "green"
+    return "red" if recap.failed or recap.unreachable or recap.stopped else "yellow" if recap.changed else "green"

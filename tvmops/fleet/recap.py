@@ -7,13 +7,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tvmops.errors import HostUnreachable, Interrupted, TaskFailed
+from tvmops.errors import HostBusy, HostUnreachable, Interrupted, TaskFailed
 from tvmops.playbook.events import HostRecap
 
 
 @dataclass
 class Recap:
-    """All hosts' recaps in inventory order. `exit_code`: 0, 2 (a task failed), 4 (a host unreachable), 130."""
+    """All hosts' recaps in inventory order.
+
+    `exit_code`: 0, 2 (a task failed), 4 (a host unreachable), 16 (hosts busy and nothing else wrong), 130.
+    """
 
     hosts: dict[str, HostRecap] = field(default_factory=dict)
     interrupted: bool = False
@@ -25,9 +28,13 @@ class Recap:
         """The command's exit status; unreachable hosts weigh more than failed ones, as in Ansible."""
         if self.interrupted:
             return Interrupted.exit_code
-        if any(one.unreachable for one in self.hosts.values()):
+        spoiled = [one for one in self.hosts.values() if one.spoiled]
+        if any(one.unreachable for one in spoiled):
             return HostUnreachable.exit_code
-        if any(one.failed for one in self.hosts.values()):
+        codes = {one.exit_code for one in spoiled if one.failed}
+        if codes == {HostBusy.exit_code}:
+            return HostBusy.exit_code
+        if codes or any(one.stopped for one in self.hosts.values()):
             return TaskFailed.exit_code
         return 0
 

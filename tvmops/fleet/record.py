@@ -27,10 +27,17 @@ class HostRecord:
     def __init__(self, run_folder: Path, plan: HostPlan) -> None:
         self.folder = run_folder / plan.host.replace(os.sep, "_")
         self.folder.mkdir(mode=0o700)
-        text = json.dumps(plan.as_dict(), indent=1, default=str, ensure_ascii=False)
-        (self.folder / "plan.json").write_text(text + "\n", encoding="utf-8")
+        self._plan: dict[str, Any] = {"host": plan.host, "plays": []}
+        self.add_plan(plan)
         self._events: IO[str] = (self.folder / "events.jsonl").open("w", encoding="utf-8", buffering=1)
         self._diffs: IO[str] | None = None
+
+    def add_plan(self, plan: HostPlan) -> None:
+        """The host's next plays."""
+        self._plan["plays"] += plan.as_dict()["plays"]
+        # Not indented: that would be done in Python, and take as long as planning.
+        text = json.dumps(self._plan, default=str, ensure_ascii=False)
+        (self.folder / "plan.json").write_text(text + "\n", encoding="utf-8")
 
     def add(self, event: RunEvent) -> None:
         """Write one event; progress lines are for the eye only."""

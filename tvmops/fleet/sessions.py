@@ -1,4 +1,4 @@
-"""A host's connection and agent sessions, opened when they are first needed."""
+"""Hosts' connections and agent sessions, opened when they are first needed."""
 
 from __future__ import annotations
 
@@ -6,34 +6,45 @@ import contextlib
 import os
 import pwd
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from tvmops.errors import Interrupted, TvmopsError
+from tvmops.errors import ConfigError, Interrupted, TvmopsError
 from tvmops.inventory.model import Host
 
 if TYPE_CHECKING:
-    from tvmops.connection import Connection
-    from tvmops.connection.session import AgentSession
-
-CONNECT_DEADLINE = 15.0  # seconds
-HEARTBEAT_DEADLINE = 30.0  # seconds
+    from tvmops.connection import Become, Connection
+    from tvmops.connection.deadlines import Deadlines
+    from tvmops.connection.session import AgentSession, RunTag
+    from tvmops.fleet.lost import Manners
 
 
 class HostSessions:
-    """One connection, at most one session as the login user and one as root."""
+    """One connection, at most one session as the login user and one as root for each become method.
+
+    `others` gives the sessions of another host of the run, for tasks that are delegated to it.
+    """
 
     def __init__(
-        self, host: Host, become_password: str | None = None, notify: Callable[[str], None] = lambda _line: None
+        self,
+        host: Host,
+        become_password: str | None = None,
+        notify: Callable[[str], None] = lambda _line: None,
+        tag: RunTag | None = None,
     ) -> None:
         self.host = host
+        self.others: Callable[[str], HostSessions] | None = None
+        self.tag = tag  # whose run it is: the board is held for it
+        self.manners: Manners | None = None
+        self.tell = notify  # gets what is worth more than a passing line
+        self._used = threading.RLock()
         self._password = become_password
         self._notify = notify
         self._lock = threading.Lock()
         self._closed = False
         self._connection: Connection | None = None
-        self._sessions: dict[bool, AgentSession] = {}
+        self._sessions: dict[tuple[bool, str | None], AgentSession] = {}
         self._login_user: str | None = None
 
     def connection(self) -> Connection:
@@ -41,44 +52,99 @@ class HostSessions:
         if self._connection is None:
             from tvmops.connection import connect
 
-            opened = connect(self.host, CONNECT_DEADLINE)
+            opened = connect(self.host, self._deadlines().connect)
             with self._lock:
                 self._connection = opened
             self._end_if_closed()
         assert self._connection is not None
         return self._connection
 
-    def session(self, root: bool) -> AgentSession:
-        """The agent session as root, or as the login user. Raises AgentError, BecomeError, HostUnreachable."""
-        if root not in self._sessions:
-            from tvmops.connection import become_settings
+    def session(self, root: bool, method: str | None = None) -> AgentSession:
+        """The agent session as root, or as the login user. `method` None: as the host's variables say, or sudo.
+
+        Raises AgentError, BecomeError, ConfigError, HostBusy, HostUnreachable.
+        """
+        if (root, method) not in self._sessions:
             from tvmops.connection.session import AgentSession
 
-            become = None
-            if root:
-                become = become_settings(self.host, become=True, password=self._password)
-                become = replace(become, user="root") if become else None
+            limits = self._deadlines()
+            become = self.become("root", method) if root else None
             started = AgentSession(
-                self.connection(), become=become, heartbeat_deadline=HEARTBEAT_DEADLINE, notify=self._notify
+                self.connection(),
+                become=become,
+                heartbeat_deadline=limits.silence,
+                ready_timeout=limits.ready,
+                notify=self._notify,
+                tag=self.tag,
             )
+            if started.tag is not None:
+                self._meet_others(started)
             with self._lock:
-                self._sessions[root] = started
+                self._sessions[root, method] = started
             self._end_if_closed()
-        return self._sessions[root]
+        return self._sessions[root, method]
+
+    def other(self, host: str) -> HostSessions:
+        """The sessions of another host."""
+        if self.others is None:
+            raise ConfigError(f"{self.host.name}: there is no way to '{host}' from here")
+        return self.others(host)
+
+    @contextlib.contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """While active, no other thread uses these sessions."""
+        with self._used:
+            yield
+
+    def reset(self) -> None:
+        """End the sessions and the connection; the next use opens them again."""
+        self._end_all()
+
+    def become(self, user: str, method: str | None = None) -> Become | None:
+        """How to become a user there. Raises ConfigError."""
+        from tvmops.connection import become_settings
+
+        found = become_settings(self.host, become=True, user=user, password=self._password, method=method)
+        return replace(found, user=user) if found else None
+
+    def is_local(self) -> bool:
+        """True when this is the machine that tvmops runs on."""
+        return str(self.host.vars.get("ansible_connection", "ssh")) == "local"
 
     def login_user(self) -> str:
         """The login user's name, as the inventory says or the host itself."""
         if self._login_user is None:
             given = self.host.vars.get("ansible_user")
-            if str(self.host.vars.get("ansible_connection", "ssh")) == "local":
+            if self.is_local():
                 given = pwd.getpwuid(os.geteuid()).pw_name
             self._login_user = str(given) if given else self.connection().run("id -un").stdout.strip()
         return self._login_user
 
+    def _deadlines(self) -> Deadlines:
+        from tvmops.connection.deadlines import deadlines
+
+        return deadlines(self.host, self.manners.timeout if self.manners else None)
+
     def _end_if_closed(self) -> None:
         if self._closed:
             self.close()
+            self._check_open()
+
+    def _check_open(self) -> None:
+        if self._closed:
             raise Interrupted(f"{self.host.name}: interrupted")
+
+    def _meet_others(self, session: AgentSession) -> None:
+        """Wait for other runs' batches, or give up; take over what lost runs of the same owner left."""
+        if not session.info.get("lease") and not session.info.get("finished"):
+            return
+        from tvmops.fleet.lost import Manners, settle
+
+        try:
+            settle(session, self.manners or Manners(), self.tell, self._check_open)
+        except BaseException:
+            session.close()
+            raise
 
     def stop_after_task(self) -> None:
         """Let the host finish the task it is at and begin no other. May be called from any thread."""
@@ -93,6 +159,10 @@ class HostSessions:
         """End the sessions and the connection, and with them a task that still runs."""
         with self._lock:
             self._closed = True
+        self._end_all()
+
+    def _end_all(self) -> None:
+        with self._lock:
             sessions, self._sessions = list(self._sessions.values()), {}
             connection, self._connection = self._connection, None
         closers = [one.close for one in sessions] + ([connection.close] if connection else [])

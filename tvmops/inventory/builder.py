@@ -16,6 +16,7 @@ class Builder:
         self.hosts: dict[str, Variables] = {}
         self.group_files: dict[str, list[Variables]] = {}
         self.host_files: dict[str, list[Variables]] = {}
+        self.folders: list[Path] = []  # where group_vars and host_vars are
 
     def group(self, name: str, position: Position | None = None) -> Group:
         """The group of that name, made if need be."""
@@ -54,7 +55,7 @@ class Builder:
     def build(self, sources: list[Path]) -> Inventory:
         """The merged inventory."""
         self._complete_groups()
-        inventory = Inventory(sources, groups=self.groups)
+        inventory = Inventory(sources, groups=self.groups, origin=self)
         order = sorted(self.groups.values(), key=lambda group: (self._depth(group.name), _priority(group), group.name))
         for name, own in self.hosts.items():
             member_of = [group for group in order if name in group.hosts]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tvmops.errors import ConfigError
-from tvmops.inventory import program_source, yaml_source
+from tvmops.inventory import ini_source, program_source, yaml_source
 from tvmops.inventory.builder import Builder
 from tvmops.inventory.model import Inventory, Variables
 from tvmops.source import Map, load_yaml
@@ -26,14 +26,35 @@ def load_inventory(sources: Sequence[Path], playbook_dir: Path | None = None) ->
     for source in sources:
         folder = source if source.is_dir() else source.parent
         for path in _files_of(source):
-            (program_source if _is_program(path) else yaml_source).read(path, builder)
+            _read_source(path, builder)
         folders.append(folder)
     if playbook_dir is not None and playbook_dir.resolve() not in [folder.resolve() for folder in folders]:
         folders.append(playbook_dir)
-    for folder in folders:
-        _add_files(folder / "group_vars", list(builder.groups), builder.group_files)
-        _add_files(folder / "host_vars", list(builder.hosts), builder.host_files)
-    return builder.build(list(sources))
+    builder.folders = folders
+    read_files(builder)
+    inventory = builder.build(list(sources))
+    inventory.playbook_dir = playbook_dir
+    return inventory
+
+
+def read_files(builder: Builder) -> None:
+    """Read group_vars and host_vars of all groups and hosts for which that has not been done. Raises ConfigError."""
+    groups = [name for name in builder.groups if name not in builder.group_files]
+    hosts = [name for name in builder.hosts if name not in builder.host_files]
+    for store, names in ((builder.group_files, groups), (builder.host_files, hosts)):
+        store.update({name: [] for name in names})
+    for folder in builder.folders:
+        _add_files(folder / "group_vars", groups, builder.group_files)
+        _add_files(folder / "host_vars", hosts, builder.host_files)
+
+
+def _read_source(path: Path, builder: Builder) -> None:
+    if _is_program(path):
+        program_source.read(path, builder)
+    elif ini_source.is_ini(path):
+        ini_source.read(path, builder)
+    else:
+        yaml_source.read(path, builder)
 
 
 def _files_of(source: Path) -> list[Path]:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tvmops.errors import ConfigError
 from tvmops.inventory import patterns
 from tvmops.source import Position, did_you_mean
+
+if TYPE_CHECKING:
+    from tvmops.inventory.builder import Builder
 
 IMPLICIT_LOCALHOST = ("localhost", "127.0.0.1", "::1")
 
@@ -62,6 +65,8 @@ class Inventory:
     sources: list[Path]
     hosts: dict[str, Host] = field(default_factory=dict)
     groups: dict[str, Group] = field(default_factory=dict)
+    origin: Builder | None = None  # what it was merged from, for changes while a playbook runs
+    playbook_dir: Path | None = None
 
     def select(self, pattern: str, limit: str | None = None) -> list[Host]:
         """The hosts that `pattern` (Ansible's syntax) names, in inventory order.

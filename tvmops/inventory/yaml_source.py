@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tvmops.errors import ConfigError
 from tvmops.inventory.builder import Builder
 from tvmops.inventory.ranges import expand
 from tvmops.source import Map, Position, Problems, did_you_mean, load_yaml
@@ -15,7 +14,6 @@ GROUP_KEYS = ("hosts", "vars", "children")
 
 def read(path: Path, builder: Builder) -> None:
     """Add the file's groups and hosts. Raises ConfigError(s) with file:line:column, all faults at once."""
-    _refuse_ini(path)
     document = load_yaml(path)
     if document is None:
         return
@@ -26,21 +24,6 @@ def read(path: Path, builder: Builder) -> None:
     else:
         problems.add(Position(str(path), 1), "an inventory is a mapping of groups", "start with 'all:'")
     problems.raise_if_any()
-
-
-def _refuse_ini(path: Path) -> None:
-    try:
-        text = path.read_text(encoding="utf-8", errors="replace")
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot read: {error.strerror}", "check the path and its permissions") from error
-    for number, line in enumerate(text.splitlines(), 1):
-        if line.strip() and line.strip()[0] not in "#;":
-            if line.strip().startswith("[") and line.strip().endswith("]"):
-                raise ConfigError(
-                    f"{path}:{number}:1: this is an INI inventory; tvmops reads YAML and executable inventories",
-                    f"convert it: ansible-inventory -i {path} --list --yaml",
-                )
-            return
 
 
 def _group(name: str, body: Any, at: Position, builder: Builder, problems: Problems) -> None:

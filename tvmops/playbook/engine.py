@@ -210,19 +210,30 @@ def _compile_text(text: str) -> Compiled:
     return _build(env, lambda: env.parse(text), None, text)
 
 
-def _compile_condition(text: str) -> Compiled:
+def parse_condition(text: str) -> nodes.Expr:
+    """The tree of a bare expression, its names checked. Raises CompileProblem, jinja2.TemplateSyntaxError."""
+    from tvmops.playbook.checks import check_names
+
     env = environment(False)
+    parser = Parser(env, text, state="variable")
+    expression = parser.parse_expression()
+    if not parser.stream.eos:
+        unexpected = str(parser.stream.current.value)
+        raise jinja2.TemplateSyntaxError(f"unexpected '{unexpected}'", parser.stream.current.lineno, None, None)
+    expression.set_environment(env)
+    check_names(env, nodes.Template([nodes.Output([expression])], lineno=1))
+    return expression
 
-    def parse() -> nodes.Template:
-        parser = Parser(env, text, state="variable")
-        expression = parser.parse_expression()
-        if not parser.stream.eos:
-            unexpected = str(parser.stream.current.value)
-            raise jinja2.TemplateSyntaxError(f"unexpected '{unexpected}'", parser.stream.current.lineno, None, None)
-        expression.set_environment(env)
-        return nodes.Template([nodes.Output([expression])], lineno=1)
 
-    return _build(env, parse, None, text)
+def compile_expression(expression: nodes.Expr) -> Compiled:
+    """The compiled form of a part of what `parse_condition` gave."""
+    return _build(environment(False), lambda: nodes.Template([nodes.Output([expression])], lineno=1), None, "")
+
+
+def _compile_condition(text: str) -> Compiled:
+    return _build(
+        environment(False), lambda: nodes.Template([nodes.Output([parse_condition(text)])], lineno=1), None, text
+    )
 
 
 def _build(env: PlaybookEnvironment, parse: Any, name: str | None, text: str) -> Compiled:
@@ -235,6 +246,9 @@ def _build(env: PlaybookEnvironment, parse: Any, name: str | None, text: str) ->
         code = env._compile(source, name or "<template>")
     except jinja2.TemplateSyntaxError as error:
         raise _syntax_problem(error, text) from None
+    except jinja2.UndefinedError as error:
+        # Jinja works out what is constant at once: `[] | first + 1`.
+        raise CompileProblem(f"template: {error}", "this fails whatever the variables are", 1, "") from None
     except (ValueError, OverflowError, RecursionError, SyntaxError) as error:
         # Jinja hands some oddities on to Python: enormous numbers, brackets nested a hundred deep.
         raise CompileProblem(f"template: {error}", "write it more simply", 1, "") from None

@@ -14,7 +14,8 @@ class RunEvent:
 
     kind: "play" (a play begins), "start" (a task), "progress" (last line of a long command), "item" (one loop item is
     done), "task" (a task is done), "host" (the host has finished). `status` of item and task: ok, changed, failed,
-    ignored, skipped, unreachable. `seconds` counts from the start of the host's run; `done` of `total` tasks.
+    rescued (failed in a block with rescue), ignored, skipped, unreachable. `seconds` counts from the host's start;
+    `done` of `total` tasks.
     """
 
     kind: str
@@ -50,7 +51,8 @@ class RunEvent:
 class HostRecap:
     """The counts of Ansible's PLAY RECAP for one host, and how its run ended.
 
-    `task` is the last one that began; `running`: its end was not seen.
+    `task` is the last one that began; `running`: its end was not seen. `stopped`: why it ended without a failure of its
+    own.
     """
 
     host: str
@@ -67,8 +69,15 @@ class HostRecap:
     error: str = ""
     hint: str = ""
     exit_code: int = 0
+    stopped: str = ""
+    forgiven: int = 0
     interrupted: bool = False
     running: bool = False
+
+    @property
+    def spoiled(self) -> bool:
+        """True when something went wrong that `meta: clear_host_errors` has not forgiven."""
+        return self.failed + self.unreachable > self.forgiven or bool(self.stopped)
 
     def count(self, status: str, changed: bool = False) -> None:
         """Add one finished task."""
@@ -76,6 +85,8 @@ class HostRecap:
             self.skipped += 1
         elif status == "failed":
             self.failed += 1
+        elif status == "rescued":
+            self.rescued += 1
         elif status == "ignored":
             self.ok += 1
             self.ignored += 1
@@ -93,10 +104,10 @@ def censor(result: dict[str, Any]) -> dict[str, Any]:
     return {"censored": CENSORED, **kept}
 
 
-def status_of(result: dict[str, Any], ignore_errors: bool = False) -> str:
+def status_of(result: dict[str, Any], ignore_errors: bool = False, ignore_unreachable: bool = False) -> str:
     """The one-word status of a result."""
     if result.get("unreachable"):
-        return "unreachable"
+        return "ignored" if ignore_unreachable else "unreachable"
     if result.get("failed"):
         return "ignored" if ignore_errors else "failed"
     if result.get("skipped"):

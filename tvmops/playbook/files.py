@@ -29,9 +29,11 @@ def find_file(name: str, folder: str, search: Iterable[str | Path]) -> Path | No
     if given.is_absolute():
         return given if exists(given) else None
     for base in search:
-        for path in (Path(base) / folder / given, Path(base) / given):
-            if exists(path):
-                return path
+        # A name that begins with the folder's is not looked for in the folder's folder of the same name.
+        if given.parts[:1] != (folder,) and exists(Path(base) / folder / given):
+            return Path(base) / folder / given
+        if exists(Path(base) / given):
+            return Path(base) / given
     return None
 
 

@@ -1,62 +1,126 @@
-"""Which keywords a play and a task may have; everything else is refused."""
+"""Which keywords plays, blocks, roles and tasks may have; everything else is refused."""
 
 from __future__ import annotations
 
-PLAY_KEYWORDS = frozenset(
+# What blocks, roles, imports and plays pass on to the tasks in them.
+PASSED_ON = frozenset(
     (
-        "name", "hosts", "vars", "vars_files", "tasks", "handlers", "tags", "become", "become_user", "become_method",
-        "environment", "gather_facts", "ignore_errors", "no_log",
+        "any_errors_fatal", "become", "become_method", "become_user", "check_mode", "diff", "environment",
+        "ignore_errors", "ignore_unreachable", "no_log", "run_once", "tags", "throttle", "timeout",
     )
 )  # fmt: skip
+PASSED_ON_BELOW_PLAYS = PASSED_ON | {"delegate_facts", "delegate_to", "notify", "when"}
+PLAY_KEYWORDS = PASSED_ON | {
+    "force_handlers", "gather_facts", "handlers", "hosts", "max_fail_percentage", "name", "order", "post_tasks",
+    "pre_tasks", "roles", "serial", "strategy", "tasks", "vars", "vars_files",
+}  # fmt: skip
 IMPORT_PLAYBOOK_KEYWORDS = frozenset(
     ("name", "import_playbook", "ansible.builtin.import_playbook", "vars", "tags", "when")
 )
-TASK_KEYWORDS = frozenset(
+BLOCK_KEYWORDS = PASSED_ON_BELOW_PLAYS | {"always", "block", "name", "rescue", "vars"}
+TASK_KEYWORDS = PASSED_ON_BELOW_PLAYS | {
+    "action", "args", "async", "changed_when", "delay", "failed_when", "local_action", "loop", "loop_control", "name",
+    "poll", "register", "retries", "until", "vars", "with_items",
+}  # fmt: skip
+HANDLER_KEYWORDS = TASK_KEYWORDS | {"listen"}
+INCLUDE_KEYWORDS = frozenset(
     (
-        "name", "args", "when", "loop", "with_items", "register", "tags", "become", "become_user", "become_method",
-        "environment", "changed_when", "failed_when", "ignore_errors", "no_log", "notify", "vars",
+        "action", "args", "ignore_errors", "loop", "loop_control", "name", "no_log", "register", "run_once", "tags",
+        "timeout", "vars", "when", "with_items",
     )
 )  # fmt: skip
-INCLUDE_KEYWORDS = frozenset(("name", "args", "when", "loop", "with_items", "tags", "vars", "no_log", "ignore_errors"))
-IMPORT_KEYWORDS = frozenset(
-    (
-        "name",
-        "args",
-        "when",
-        "tags",
-        "vars",
-        "become",
-        "become_user",
-        "become_method",
-        "environment",
-        "ignore_errors",
-        "no_log",
-    )
-)
+IMPORT_KEYWORDS = PASSED_ON_BELOW_PLAYS | {"action", "args", "name", "vars"}
+# An entry of `roles:` or of a role's dependencies; any other key is a parameter of the role.
+ROLE_KEYWORDS = (PASSED_ON_BELOW_PLAYS - {"notify"}) | {"name", "role", "vars"}
+APPLY_KEYWORDS = PASSED_ON_BELOW_PLAYS | {"name", "vars"}
+LOOP_CONTROL_KEYWORDS = frozenset(("extended", "extended_allitems", "index_var", "label", "loop_var", "pause"))
+META_KEYWORDS = frozenset(("allow_duplicates", "dependencies", "galaxy_info"))
+STRATEGIES = ("free", "linear")
+ORDERS = ("inventory", "reverse_inventory", "reverse_sorted", "shuffle", "sorted")
+BECOME_METHODS = ("su", "sudo")
 
 # Ansible has these, tvmops does not: worth saying so, because the word is not a typing mistake.
 ANSIBLE_ONLY = frozenset(
     (
-        "action", "always", "any_errors_fatal", "async", "become_exe", "become_flags", "block", "check_mode",
-        "collections", "connection", "debugger", "delay", "delegate_facts", "delegate_to", "diff", "fact_path",
-        "force_handlers", "gather_subset", "gather_timeout", "ignore_unreachable", "include", "listen", "local_action",
-        "loop_control", "max_fail_percentage", "module_defaults", "order", "poll", "port", "post_tasks", "pre_tasks",
-        "remote_user", "rescue", "retries", "roles", "run_once", "serial", "strategy", "throttle", "timeout", "until",
-        "vars_prompt", "include_role", "import_role", "include_vars", "meta", "role", "validate_argspec",
+        "argument_specs", "become_exe", "become_flags", "break_when", "collections", "connection", "debugger",
+        "fact_path", "gather_subset", "gather_timeout", "include", "module_defaults", "port", "remote_user", "user",
+        "validate_argspec", "vars_prompt",
     )
 )  # fmt: skip
 INSTEAD = {
-    "remote_user": "set the host variable ansible_user",
-    "port": "set the host variable ansible_port",
+    "argument_specs": "check what a role was given with a task 'assert'",
+    "become_exe": "set the host variable ansible_become_exe",
+    "become_flags": "set the host variable ansible_become_flags",
+    "break_when": "put a condition on the task",
+    "collections": "write the modules' whole names",
     "connection": "set the host variable ansible_connection",
-    "check_mode": "use the option --check",
-    "diff": "use the option --diff",
-    "with_dict": "use loop with the filter dict2items",
-    "with_list": "use loop",
-    "with_fileglob": "name the files in a loop",
+    "debugger": "run with --start-at-task, or add tasks with debug",
+    "fact_path": "leave it out",
     "gather_subset": "facts are gathered in one go; leave it out",
-    "action": "write the module's name as the key",
-    "local_action": "tvmops runs nothing on the controller",
+    "gather_timeout": "facts are gathered in one go; leave it out",
     "include": "use import_tasks or include_tasks",
-    "listen": "notify the handler by its name",
+    "module_defaults": "write the arguments on every task",
+    "port": "set the host variable ansible_port",
+    "remote_user": "set the host variable ansible_user",
+    "user": "set the host variable ansible_user",
+    "vars_prompt": "give the variable with --extra-vars",
+    "with_dict": "use loop with the filter dict2items",
+    "with_fileglob": "name the files in a loop",
+    "with_list": "use loop",
+}
+
+# What each means, in a few words; the page of the language is made of these.
+MEANINGS = {
+    "action": "the module and its arguments in one text, as in old playbooks",
+    "always": "tasks that run after the block and its rescue, whatever happened",
+    "any_errors_fatal": "a failure of one host ends the play for all",
+    "args": "more arguments of the module",
+    "async": "seconds that the task may run in the background",
+    "become": "whether to become another user",
+    "become_method": "how: sudo or su",
+    "become_user": "who, root by default",
+    "block": "tasks that belong to each other",
+    "changed_when": "when the result counts as a change",
+    "check_mode": "no: run it even with --check; yes: only ever predict it",
+    "delay": "seconds between tries, 5 by default",
+    "delegate_facts": "facts that it finds belong to the host it is delegated to",
+    "delegate_to": "the host on which it runs instead",
+    "diff": "whether to show what changes",
+    "environment": "environment variables",
+    "failed_when": "when the result counts as a failure",
+    "force_handlers": "notified handlers run even on a host that has failed",
+    "gather_facts": "whether to find out about the hosts first, yes by default",
+    "handlers": "tasks that run once, at the end of a part, when they were notified",
+    "hosts": "the hosts of the play: a pattern or a list of them",
+    "ignore_errors": "go on after a failure",
+    "ignore_unreachable": "go on with a host that could not be reached",
+    "listen": "topics that notify this handler",
+    "local_action": "as action, delegated to localhost",
+    "loop": "a list: the task runs for each item",
+    "loop_control": "extended, extended_allitems, index_var, label, loop_var, pause",
+    "max_fail_percentage": "the share of failed hosts that ends the play",
+    "name": "what it is called",
+    "no_log": "keep arguments and results out of all logs",
+    "notify": "handlers to run when it has changed something",
+    "order": "in which order hosts are taken",
+    "poll": "seconds between looks at a task in the background; 0 leaves it alone",
+    "post_tasks": "tasks after all others",
+    "pre_tasks": "tasks before the roles",
+    "register": "the variable for the result",
+    "rescue": "tasks that run when one of the block has failed",
+    "retries": "how often to try, 3 by default",
+    "role": "the role's name",
+    "roles": "roles, before the tasks; other keys of an entry are parameters of the role",
+    "run_once": "only the first host does it, for all",
+    "serial": "how many hosts at once go through the play: numbers, percentages or a list of these",
+    "strategy": "linear: hosts wait for each other after every task; free: they do not (nor without this keyword)",
+    "tags": "names by which --tags and --skip-tags choose",
+    "tasks": "the tasks",
+    "throttle": "how many hosts at most do this at a time",
+    "timeout": "seconds after which it has failed",
+    "until": "try again until this holds",
+    "vars": "variables",
+    "vars_files": "files of variables",
+    "when": "only if this holds",
+    "with_items": "as loop; lists in the list are flattened",
 }

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from tvmops.errors import ConfigError, ConfigErrors
 from tvmops.paths import user_path
 from tvmops.playbook.engine import has_template
-from tvmops.playbook.fields import Fields, kind_of, unknown_keyword, written
+from tvmops.playbook.fields import Fields, kind_of, written
 from tvmops.playbook.files import find_file
-from tvmops.playbook.keywords import IMPORT_PLAYBOOK_KEYWORDS, PLAY_KEYWORDS
+from tvmops.playbook.keywords import IMPORT_PLAYBOOK_KEYWORDS
+from tvmops.playbook.load_include import included_values, task_file_path, use_of_include, within
+from tvmops.playbook.load_play import load_play
+from tvmops.playbook.load_role import expand_role
 from tvmops.playbook.load_task import load_tasks
-from tvmops.playbook.model import Inherited, Play, Task
+from tvmops.playbook.model import Included, Inherited, Play, Role, Task
 from tvmops.playbook.names import short_name
-from tvmops.playbook.values import Constant, Value, prepare
 from tvmops.playbook.variables import Written
-from tvmops.source import Map, Position, Problems, Seq, did_you_mean, load_yaml
+from tvmops.source import Map, Position, Problems, Seq, load_yaml
 
 MAX_DEPTH = 40
 
@@ -27,7 +30,7 @@ MAX_DEPTH = 40
 def load_playbooks(paths: Sequence[str | Path]) -> list[Play]:
     """The plays of some playbooks in order. Raises ConfigError (ConfigErrors for several faults)."""
     loader = Loader()
-    plays = [play for path in paths for play in loader.playbook(Path(path), Path(path).absolute().parent, Inherited())]
+    plays = [play for path in paths for play in loader.playbook(Path(path), Inherited())]
     loader.problems.errors = in_reading_order(loader.problems.errors)
     loader.problems.raise_if_any()
     return plays
@@ -55,17 +58,34 @@ def near(path: Path) -> Path:
         return path
 
 
+@dataclass
+class Gathered:
+    """Roles and handlers that come up while tasks are read: of `roles:` (entries), and of imports among tasks."""
+
+    entries: list[Role] = field(default_factory=list)
+    entry_handlers: list[Task] = field(default_factory=list)
+    roles: list[Role] = field(default_factory=list)
+    handlers: list[Task] = field(default_factory=list)
+    included: list[Task] = field(default_factory=list)
+
+
+class _IncludesItself(Exception):
+    """An include leads to a file that is being read: it ends by conditions that are not known yet."""
+
+
 class Loader:
     """Reads files once and collects complaints. Kept by the plays it made, for includes that are known only later."""
 
     def __init__(self) -> None:
         self.problems = Problems()
+        self.gathered = Gathered()
         self._ids = itertools.count(1)
         self._yaml: dict[Path, Any] = {}
         self._loading: list[Path] = []
-        # Keyed by the include's own Inherited, which lives as long as its task does.
-        self._foreseen: dict[tuple[Path, int], tuple[Task, ...]] = {}
-        self._included_by_play: list[Task] = []
+        # Where in `_loading` an include begins that is read ahead of its turn, and what was read so.
+        self._boundaries: list[int] = []
+        self._foreseen: set[tuple[Any, ...]] = set()
+        self._included: dict[tuple[Any, ...], Included] = {}
 
     def next_id(self) -> int:
         """A number for a task, unique among everything this loader reads."""
@@ -88,8 +108,8 @@ class Loader:
         self._yaml[path] = data
         return data
 
-    def playbook(self, path: Path, basedir: Path, outer: Inherited, at: Position | None = None) -> list[Play]:
-        """The plays of one file; `basedir` is the folder of the playbook that was asked for."""
+    def playbook(self, path: Path, outer: Inherited, at: Position | None = None) -> list[Play]:
+        """The plays of one file."""
         if not self._enter(path, at):
             return []
         data = self.read(path, at)
@@ -98,11 +118,13 @@ class Loader:
             self.problems.add(Position(str(path), 1), f"a playbook is a list of plays, not {kind_of(data)}")
         elif data is not None:
             for item, place in zip(data, data.items_at, strict=True):
-                plays.extend(self._entry(item, place, path, basedir, outer))
+                plays.extend(self._entry(item, place, path, outer))
         self._loading.pop()
         return plays
 
     def _enter(self, path: Path, at: Position | None) -> bool:
+        if path.absolute() in self._loading[: self._boundaries[-1] if self._boundaries else 0]:
+            raise _IncludesItself
         if path.absolute() in self._loading or len(self._loading) > MAX_DEPTH:
             chain = " -> ".join(str(one.name) for one in [*self._loading, path])
             self.problems.add(at or Position(str(path), 1), f"'{path.name}' imports itself: {chain}")
@@ -110,19 +132,19 @@ class Loader:
         self._loading.append(path.absolute())
         return True
 
-    def _entry(self, item: Any, at: Position, path: Path, basedir: Path, outer: Inherited) -> list[Play]:
+    def _entry(self, item: Any, at: Position, path: Path, outer: Inherited) -> list[Play]:
         if not isinstance(item, Map):
             self.problems.add(at, f"a play is a mapping, not {kind_of(item)}", "begin it with '- hosts: ...'")
             return []
         for key in item:
             if isinstance(key, str) and short_name(key) == "import_playbook":
-                return self._import_playbook(item, key, path, basedir, outer)
-        play = self._play(item, path, basedir, outer)
+                return self._import_playbook(item, key, path, outer)
+        play = load_play(self, item, path, outer)
         return [play] if play else []
 
-    def _import_playbook(self, item: Map, key: str, path: Path, basedir: Path, outer: Inherited) -> list[Play]:
-        self._refuse_unknown(item, IMPORT_PLAYBOOK_KEYWORDS, "import_playbook")
+    def _import_playbook(self, item: Map, key: str, path: Path, outer: Inherited) -> list[Play]:
         fields = Fields(item, self.problems)
+        fields.refuse_unknown(IMPORT_PLAYBOOK_KEYWORDS, "import_playbook")
         name = item[key]
         if not isinstance(name, str) or not name or has_template(name):
             self.problems.add(item.at(key), "import_playbook wants the name of a file (without templates)")
@@ -133,86 +155,7 @@ class Loader:
             when=outer.when + (fields.conditions("when") or ()),
             vars=outer.vars + ((own,) if own.values else ()),
         )
-        return self.playbook(near(path.parent / name), basedir, inner, item.at(key))
-
-    def _refuse_unknown(self, item: Map, known: frozenset[str], kind: str) -> None:
-        for key in item:
-            if key not in known:
-                message, hint = unknown_keyword(key, known, kind)
-                self.problems.add(item.keys_at[key], message, hint)
-
-    def _play(self, item: Map, path: Path, basedir: Path, outer: Inherited) -> Play | None:
-        self._refuse_unknown(item, PLAY_KEYWORDS, "play")
-        fields = Fields(item, self.problems)
-        hosts = self._hosts(item, fields)
-        fields.become_method()
-        gather = fields.flag("gather_facts") or Constant(True)
-        if not gather.constant:
-            self.problems.add(item.at("gather_facts"), "'gather_facts' wants yes or no, not a template")
-        inherited = Inherited(
-            become=fields.flag("become"),
-            become_user=fields.template("become_user"),
-            environment=fields.environment(),
-            tags=outer.tags | fields.tags(),
-            when=outer.when,
-            ignore_errors=fields.flag("ignore_errors"),
-            no_log=fields.flag("no_log"),
-        )
-        folder = path.absolute().parent
-        files, places = self._vars_files(item, folder)
-        self._included_by_play = []
-        own = fields.variables()
-        play = Play(
-            name=fields.text("name") or "",
-            position=item.position,
-            hosts=hosts or Constant(""),
-            hosts_at=item.at("hosts"),
-            basedir=basedir,
-            folder=folder,
-            tasks=load_tasks(self, item.get("tasks"), item.at("tasks"), folder, inherited),
-            handlers=load_tasks(self, item.get("handlers"), item.at("handlers"), folder, inherited),
-            vars=_merged(own, outer.vars),
-            loader=self,
-            vars_files=files,
-            vars_files_at=places,
-            inherited=inherited,
-            gather_facts=bool(gather.loose({})) if gather.constant else True,
-        )
-        self._check_notify(play)
-        return play if hosts else None
-
-    def _hosts(self, item: Map, fields: Fields) -> Value | None:
-        value = item.get("hosts")
-        if value is None or value in ("", []):
-            self.problems.add(item.position, "a play needs 'hosts'", "name a host, a group or 'all'")
-            return None
-        if isinstance(value, Seq):
-            if not all(isinstance(one, str) and one for one in value):
-                fields.wrong("hosts", "a pattern or a list of patterns")
-                return None
-            value = ",".join(value)
-        if not isinstance(value, str):
-            fields.wrong("hosts", "a pattern or a list of patterns")
-            return None
-        return prepare(value, item.at("hosts"), self.problems)
-
-    def _vars_files(self, item: Map, folder: Path) -> tuple[tuple[Written | Value, ...], tuple[Position, ...]]:
-        value = item.get("vars_files")
-        if value is None:
-            return (), ()
-        listed = value if isinstance(value, Seq) else Seq(item.at("vars_files"))
-        if not isinstance(value, Seq):
-            listed.append(value)
-            listed.items_at.append(item.at("vars_files"))
-        files: list[Written | Value] = []
-        places: list[Position] = []
-        for one, at in zip(listed, listed.items_at, strict=True):
-            if not isinstance(one, str):
-                self.problems.add(at, f"'vars_files' wants names of files, not {kind_of(one)}")
-                continue
-            files.append(prepare(one, at, self.problems) if has_template(one) else self.variables_file(one, folder, at))
-            places.append(at)
-        return tuple(files), tuple(places)
+        return self.playbook(near(path.parent / name), inner, item.at(key))
 
     def variables_file(self, name: str, folder: Path, at: Position) -> Written:
         """The variables of a file; faults are noted."""
@@ -225,9 +168,15 @@ class Loader:
             return Written({})
         return written(data, self.problems)
 
-    def task_file(self, name: str, folder: Path, inherited: Inherited, at: Position) -> tuple[Task, ...]:
-        """The tasks of a file named in `folder`."""
-        path = near(folder / user_path(name))
+    def task_file(
+        self, name: str, folder: Path, inherited: Inherited, at: Position, *, static: bool
+    ) -> tuple[Task, ...]:
+        """The tasks of a file that an import (`static`) or an include in `folder` names."""
+        return self.tasks_of(task_file_path(name, folder, inherited, static=static), inherited, at)
+
+    def tasks_of(self, path: Path, inherited: Inherited, at: Position) -> tuple[Task, ...]:
+        """The tasks of a file."""
+        path = near(path)
         if not self._enter(path, at):
             return ()
         data = self.read(path, at)
@@ -235,47 +184,59 @@ class Loader:
         self._loading.pop()
         return tasks
 
-    def foresee(self, name: str, folder: Path, inherited: Inherited, at: Position) -> None:
-        """Read the file of an include whose name is known now, so that its faults are found now."""
-        path = (folder / name).absolute()
-        if path not in self._loading:
-            tasks = self._foreseen[path, id(inherited)] = self.task_file(name, folder, inherited, at)
-            self._included_by_play.extend(tasks)
+    def foresee(self, task: Task) -> None:
+        """Read what an include with a fixed name brings in, so that its faults are found now."""
+        include = task.include
+        assert include is not None
+        values = (include.file, *(value for _, value in include.from_files), *([include.role] if include.role else []))
+        if not all(value.constant for value in values) or len(self._loading) > MAX_DEPTH:
+            return
+        given = included_values(include, {})
+        what = (include.role is None, task.folder, *_include_key(task, given)[1:])
+        # What is deep inside other includes was read for its faults, or is when it is reached.
+        if self._boundaries and what in self._foreseen:
+            return
+        self._foreseen.add(what)
+        depth = len(self._loading)
+        self._boundaries.append(depth)
+        try:
+            found = self._included[_include_key(task, given)] = self._bring_in(task, given)
+            self.gathered.included += (*found.tasks, *found.handlers)
+        except _IncludesItself:
+            del self._loading[depth:]
+        finally:
+            self._boundaries.pop()
 
-    def included(self, name: str, folder: Path, inherited: Inherited, at: Position) -> tuple[Task, ...]:
-        """The tasks of an include at the moment it is reached. Raises ConfigError."""
-        key = ((folder / name).absolute(), id(inherited))
-        if key not in self._foreseen:
+    def included(self, task: Task, given: Mapping[str, Any]) -> Included:
+        """What an include brings in when it is reached; `given` is from included_values. Raises ConfigError."""
+        key = _include_key(task, given)
+        if key not in self._included:
             fresh = Loader()
             fresh._ids = self._ids
-            tasks = fresh.task_file(name, folder, inherited, at)
+            fresh._yaml = {path: data for path, data in self._yaml.items() if data is not None}
+            found = fresh._bring_in(task, given)
             fresh.problems.errors = in_reading_order(fresh.problems.errors)
             fresh.problems.raise_if_any()
-            self._foreseen[key] = tasks
-        return self._foreseen[key]
+            self._included.update({**fresh._included, key: found})
+        return self._included[key]
 
-    def _check_notify(self, play: Play) -> None:
-        titles = [task.title for task in play.handlers]
-        if any(task.include for task in play.handlers) or not all(title.constant for title in titles):
-            return
-        names = [str(title.loose({})) for title in titles]
-        for task in [*play.tasks, *play.handlers, *self._included_by_play]:
-            if task.notify is None or not task.notify.constant or task.notify_position is None:
-                continue
-            for name in task.notify.loose({}):
-                if name not in names:
-                    hint = did_you_mean(name, names) if names else "this play has no handlers"
-                    self.problems.add(task.notify_position, f"there is no handler '{name}' in this play", hint)
+    def _bring_in(self, task: Task, given: Mapping[str, Any]) -> Included:
+        assert task.include is not None
+        outer, self.gathered = self.gathered, Gathered()
+        try:
+            if task.include.role is None:
+                name = str(given["include"])
+                inner = replace(task.include.inherited, within=within(name, task.include.inherited))
+                tasks = self.task_file(name, task.folder, inner, task.position, static=False)
+            else:
+                tasks = expand_role(self, use_of_include(task, given), task.include.inherited)
+            own = self.gathered
+            return Included(tasks, tuple(own.handlers), tuple(own.roles))
+        finally:
+            outer.included += self.gathered.included
+            self.gathered = outer
 
 
-def _merged(own: Written, outer: tuple[Written, ...]) -> Written:
-    """A play's variables; those of the import around it win, as in Ansible."""
-    if not outer:
-        return own
-    merged = Map(own.values.position if isinstance(own.values, Map) else Position("", 1))
-    for layer in (own, *outer):
-        merged.update(layer.values)
-        if isinstance(layer.values, Map):
-            merged.keys_at.update(layer.values.keys_at)
-            merged.values_at.update(layer.values.values_at)
-    return Written(merged)
+def _include_key(task: Task, given: Mapping[str, Any]) -> tuple[Any, ...]:
+    files = given.get("include_args") or {}
+    return task.id, str(given["include"]), given.get("include_item"), *sorted(files.items())

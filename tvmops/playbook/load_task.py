@@ -2,64 +2,110 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tvmops.playbook.arguments import INCLUDES, Call, check_arguments, find_call
 from tvmops.playbook.engine import has_template
-from tvmops.playbook.fields import Fields, check_name, kind_of
-from tvmops.playbook.keywords import IMPORT_KEYWORDS, INCLUDE_KEYWORDS
-from tvmops.playbook.model import Include, Inherited, Task
+from tvmops.playbook.fields import Fields, kind_of
+from tvmops.playbook.keywords import LOOP_CONTROL_KEYWORDS
+from tvmops.playbook.load_block import load_block
+from tvmops.playbook.load_include import load_include
+from tvmops.playbook.model import Inherited, LoopControl, Task
+from tvmops.playbook.passing_on import shared, with_variables
 from tvmops.playbook.values import Condition, Constant, Dictionary, Value, prepare, prepare_condition
 from tvmops.source import Map, Position, Seq
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tvmops.playbook.load import Loader
+
+EXPRESSIONS = frozenset((("assert", "that"), ("debug", "var")))
 
 
 def load_tasks(loader: Loader, data: Any, at: Position, folder: Path, inherited: Inherited) -> tuple[Task, ...]:
-    """The tasks of a list; imports are replaced by what they import."""
+    """The tasks of a list; blocks, imports and roles are replaced by what is in them."""
     if data is None:
         return ()
     if not isinstance(data, Seq):
         loader.problems.add(at, f"tasks are a list, not {kind_of(data)}", "begin each task with '- name: ...'")
         return ()
     tasks: list[Task] = []
-    for item, place in zip(data, data.items_at, strict=True):
+    for item, place, group in zip(data, data.items_at, _groups(loader, data, inherited), strict=True):
         if isinstance(item, Map):
-            tasks.extend(_load_one(loader, item, folder, inherited))
+            own = inherited if group == inherited.group else replace(inherited, group=group)
+            tasks.extend(_load_one(loader, item, folder, own))
         else:
             loader.problems.add(place, f"a task is a mapping, not {kind_of(item)}", "begin it with '- name: ...'")
     return tuple(tasks)
 
 
+def _groups(loader: Loader, data: Seq, inherited: Inherited) -> Iterator[int]:
+    """Task.group for each: a number for every block of handlers, and for those between blocks."""
+    group, between = inherited.group, False
+    for item in data:
+        block = isinstance(item, Map) and "block" in item
+        if inherited.handlers and not inherited.group and (block or not between):
+            group = loader.next_id()
+        between = not block
+        yield group
+
+
 def _load_one(loader: Loader, data: Map, folder: Path, inherited: Inherited) -> tuple[Task, ...]:
-    call = find_call(data, loader.problems)
+    if "block" in data:
+        return load_block(loader, data, folder, inherited)
+    call = find_call(data, loader.problems, handler=inherited.handlers)
     fields = Fields(data, loader.problems)
     if call is None:
-        _common(loader, fields, inherited)
+        own_keywords(fields, inherited)
         return ()
+    if call.local:
+        data = data_delegated(data)
+        fields = Fields(data, loader.problems)
     if call.module in INCLUDES:
-        return _load_include(loader, fields, call, folder, inherited)
+        return load_include(loader, fields, call, folder, inherited)
     args = check_arguments(call, loader.problems)
-    common = _common(loader, fields, inherited)
+    if call.module == "meta":
+        _check_meta(loader, call, inherited)
+    expressions = _expressions(loader, call.module, args)
     return (
         Task(
             id=loader.next_id(),
             module=call.module,
             position=data.position,
-            title=fields.template("name") or Constant(_written_name(data, call)),
-            expressions=_expressions(loader, call.module, args),
+            title=fields.template("name") or Constant(call.written),
+            named=bool(data.get("name")),
+            expressions=expressions,
             args=_prepare_args(loader, args),
             folder=folder,
             inherited=inherited,
-            **common,
+            **own_keywords(fields, inherited),
         ),
     )
 
 
-def _written_name(data: Map, call: Call) -> str:
-    return next((key for key in data if isinstance(key, str) and key.endswith(call.module)), call.module)
+def data_delegated(data: Map) -> Map:
+    """The mapping of a `local_action`, which means the controller whatever else is written."""
+    if "delegate_to" in data:
+        return data
+    copy = Map(data.position)
+    copy.update(data)
+    copy.keys_at.update(data.keys_at)
+    copy.values_at.update(data.values_at)
+    copy["delegate_to"] = "localhost"
+    copy.keys_at["delegate_to"] = copy.values_at["delegate_to"] = data.at("local_action")
+    return copy
+
+
+def _check_meta(loader: Loader, call: Call, inherited: Inherited) -> None:
+    if call.args.get("_raw_params") != "end_role":
+        return
+    if inherited.handlers:
+        loader.problems.add(call.position, "a handler cannot end a role", "end it in a task of the role")
+    elif inherited.role is None:
+        loader.problems.add(call.position, "there is no role here to end", "end_host and end_play end more")
 
 
 def _prepare_args(loader: Loader, args: list[tuple[str, Any, Position]]) -> Value:
@@ -80,35 +126,33 @@ def _expressions(loader: Loader, module: str, args: list[tuple[str, Any, Positio
     return tuple(conditions)
 
 
-EXPRESSIONS = frozenset((("assert", "that"), ("debug", "var")))
-
-
-def _common(loader: Loader, fields: Fields, inherited: Inherited) -> dict[str, Any]:
-    """The keywords that every task may have."""
-    fields.become_method()
-    register = fields.text("register")
-    if register is not None:
-        check_name(register, fields.data.at("register"), loader.problems)
+def own_keywords(fields: Fields, inherited: Inherited) -> dict[str, Any]:
+    """The fields of a Task that come from its keywords and from what is around it."""
     loop, flatten = _loop(fields)
-    own = fields.variables()
-    return {
-        "when": inherited.when + (fields.conditions("when") or ()),
-        "loop": loop,
-        "loop_position": fields.data.at("with_items" if flatten else "loop"),
-        "flatten_loop": flatten,
-        "register": register,
-        "tags": inherited.tags | fields.tags(),
-        "become": fields.flag("become") or inherited.become,
-        "become_user": fields.template("become_user") or inherited.become_user,
-        "environment": inherited.environment + fields.environment(),
-        "changed_when": fields.conditions("changed_when"),
-        "failed_when": fields.conditions("failed_when"),
-        "ignore_errors": fields.flag("ignore_errors") or inherited.ignore_errors,
-        "no_log": fields.flag("no_log") or inherited.no_log,
-        "notify": fields.names("notify"),
-        "notify_position": fields.data.at("notify"),
-        "vars": ((own,) if own.values else ()) + inherited.vars,
-    }
+    keywords = shared(with_variables(fields, inherited))
+    keywords.update(
+        loop=loop,
+        loop_position=fields.data.at("with_items" if flatten else "loop"),
+        flatten_loop=flatten,
+        loop_control=_loop_control(fields),
+        register=fields.word("register"),
+        changed_when=fields.conditions("changed_when"),
+        failed_when=fields.conditions("failed_when"),
+        until=fields.conditions("until"),
+        retries=fields.number("retries"),
+        delay=fields.number("delay", whole=False),
+        async_seconds=fields.number("async"),
+        poll=fields.number("poll"),
+        listen=_listen(fields, inherited),
+    )
+    return keywords
+
+
+def _listen(fields: Fields, inherited: Inherited) -> tuple[str, ...]:
+    topics = fields.words("listen")
+    if inherited.role is None:
+        return topics
+    return (*topics, *(f"{inherited.role.name} : {topic}" for topic in topics))
 
 
 def _loop(fields: Fields) -> tuple[Value | None, bool]:
@@ -128,62 +172,21 @@ def _loop(fields: Fields) -> tuple[Value | None, bool]:
     return None, False
 
 
-def _load_include(loader: Loader, fields: Fields, call: Call, folder: Path, inherited: Inherited) -> tuple[Task, ...]:
-    dynamic = call.module == "include_tasks"
-    allowed = INCLUDE_KEYWORDS if dynamic else IMPORT_KEYWORDS
-    for key in fields.data:
-        if key not in allowed and not str(key).endswith(call.module) and isinstance(key, str):
-            hint = "put it on the tasks of the file"
-            if key in ("loop", "with_items"):
-                hint = "only include_tasks can be repeated"
-            fields.problems.add(fields.data.keys_at[key], f"'{key}' cannot go with {call.module}", hint)
-    name = _file_name(call, fields)
-    common = _common(loader, fields, inherited)
-    if name is None:
-        return ()
-    if dynamic:
-        return (_include_task(loader, fields, call, name, folder, inherited, common),)
-    if has_template(name):
-        hint = "what is imported is read before anything is known; use include_tasks"
-        fields.problems.add(call.position, "the file of import_tasks cannot be a template", hint)
-        return ()
-    inner = Inherited(
-        common["become"], common["become_user"], common["environment"], common["tags"], common["when"],
-        common["vars"], inherited.params, common["ignore_errors"], common["no_log"],
-    )  # fmt: skip
-    return loader.task_file(name, folder, inner, call.position)
-
-
-def _file_name(call: Call, fields: Fields) -> str | None:
-    for key in call.args:
-        if key not in ("file", "_raw_params"):
-            fields.problems.add(call.args.keys_at[key], f"{call.module} has no argument '{key}'", "known: file")
-    name = call.args.get("file", call.args.get("_raw_params"))
-    if not isinstance(name, str) or not name:
-        fields.problems.add(call.position, f"{call.module} needs the name of a file")
-        return None
-    return name
-
-
-def _include_task(  # noqa: PLR0917
-    loader: Loader, fields: Fields, call: Call, name: str, folder: Path, inherited: Inherited, common: dict[str, Any]
-) -> Task:
-    own = fields.variables()
-    inner = Inherited(
-        inherited.become, inherited.become_user, inherited.environment, inherited.tags, inherited.when,
-        inherited.vars, ((own,) if own.values else ()) + inherited.params, inherited.ignore_errors, inherited.no_log,
-    )  # fmt: skip
-    file = prepare(name, call.position, loader.problems)
-    if file.constant:
-        loader.foresee(name, folder, inner, call.position)
-    return Task(
-        id=loader.next_id(),
-        module=call.module,
-        position=fields.data.position,
-        title=fields.template("name") or Constant(call.module),
-        args=file,
-        folder=folder,
-        inherited=inherited,
-        include=Include(file, inner),
-        **common,
+def _loop_control(fields: Fields) -> LoopControl:
+    value = fields.data.get("loop_control")
+    if value is None:
+        return LoopControl()
+    if not isinstance(value, Map):
+        fields.wrong("loop_control", "a mapping")
+        return LoopControl()
+    inner = Fields(value, fields.problems)
+    inner.refuse_unknown(LOOP_CONTROL_KEYWORDS, "loop_control")
+    control = LoopControl(
+        index_var=inner.word("index_var"),
+        label=None if "label" not in value else prepare(value["label"], value.at("label"), fields.problems),
+        pause=inner.number("pause", whole=False),
+        extended=inner.fixed_flag("extended", default=False),
+        extended_allitems=inner.fixed_flag("extended_allitems", default=True),
     )
+    name = inner.word("loop_var")
+    return replace(control, loop_var=name) if name else control

@@ -1,9 +1,10 @@
-"""debug, assert, fail and set_fact: the modules that the controller itself carries out."""
+"""debug, assert, fail, set_fact and include_vars: the modules that the controller itself carries out."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from tvmops.errors import ConfigError
 from tvmops.playbook.faults import UndefinedFault
 from tvmops.playbook.model import Task
 from tvmops.playbook.registry import validate
@@ -11,7 +12,7 @@ from tvmops.playbook.undefined import OMIT
 from tvmops.playbook.values import Condition, Text, final
 from tvmops.playbook.variables import Scope
 
-MODULES = frozenset(("debug", "assert", "fail", "set_fact"))
+MODULES = frozenset(("assert", "debug", "fail", "include_vars", "set_fact"))
 NOT_DEFINED = "VARIABLE IS NOT DEFINED!"
 
 
@@ -24,6 +25,8 @@ def run_local(task: Task, args: dict[str, Any], scope: Scope) -> dict[str, Any]:
     faults = [one.message for one in problems if one.argument not in (None, "that", "var")]
     if faults:
         return {"failed": True, "changed": False, "msg": "; ".join(faults)}
+    if task.module == "include_vars":
+        return _include_vars(task, args, clean, scope)
     if task.module == "assert":
         return _assert(task.expressions, clean, scope)
     if task.module == "fail":
@@ -46,6 +49,18 @@ def _set_fact(task: Task, args: dict[str, Any], scope: Scope) -> dict[str, Any]:
     if not facts:
         return {"failed": True, "changed": False, "msg": "set_fact needs at least one 'name: value'"}
     return {"changed": False, "ansible_facts": facts}
+
+
+def _include_vars(task: Task, args: dict[str, Any], clean: dict[str, Any], scope: Scope) -> dict[str, Any]:
+    from tvmops.playbook.include_vars import include_vars
+
+    reading = scope.get("_reading_files")
+    if callable(reading):
+        reading()
+    try:
+        return include_vars(task, args, clean, scope)
+    except ConfigError as error:
+        return {"failed": True, "changed": False, "msg": error.message, **({"hint": error.hint} if error.hint else {})}
 
 
 def _assert(expressions: tuple[Condition, ...], clean: dict[str, Any], scope: Scope) -> dict[str, Any]:

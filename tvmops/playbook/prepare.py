@@ -2,47 +2,74 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from tvmops.errors import ConfigError
 from tvmops.playbook import local
+from tvmops.playbook.conduct import Conduct, checked, conduct_of, delegate_of, flag
+from tvmops.playbook.decisions import never, on_the_board, reads_own, whether
 from tvmops.playbook.faults import Pending, TemplateFault
-from tvmops.playbook.filters_data import TRUE_WORDS
+from tvmops.playbook.load_include import included_values
+from tvmops.playbook.loops import items_of, label_of, loop_variables
 from tvmops.playbook.model import Task
+from tvmops.playbook.residual_names import names_in
+from tvmops.playbook.role_scope import search_folders
 from tvmops.playbook.sending import SENDERS
 from tvmops.playbook.state import PlayScope
 from tvmops.playbook.undefined import OMIT
 from tvmops.playbook.values import Condition, Value, all_hold, final
-from tvmops.playbook.variables import Layer, Scope
+from tvmops.playbook.variables import AWAITED, Known, Layer, Scope
 
 
 @dataclass(frozen=True)
 class Step:
-    """A task, or one item of its loop: `args` for the board, or the `result` that is known already."""
+    """A task, or one item of its loop: `args` for the board, or the `result` that is known already.
 
-    item: Any = None
+    `variables` are what the loop gives this item; `target` is the host that the task is delegated to. `when`: what the
+    board decides of its conditions; `verdicts`: the same for changed_when, failed_when and until. `settled`: its result
+    if it comes to run, where that is known: the board only decides whether.
+    """
+
+    variables: dict[str, Any] = field(default_factory=dict)
     label: str | None = None
     args: dict[str, Any] | None = None
     result: dict[str, Any] | None = None
+    target: str | None = None
+    when: list[list[Any]] = field(default_factory=list)
+    verdicts: dict[str, Any] = field(default_factory=dict)
+    settled: dict[str, Any] | None = None
+
+    @property
+    def reads(self) -> frozenset[str]:
+        """The registered results that the board reads for it."""
+        if not self.when and not self.verdicts:
+            return frozenset()
+        return frozenset(names_in([self.when, *self.verdicts.values()]))
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A task with everything worked out. `looped` tells one step of a loop from a plain task."""
+    """A task with everything worked out. `looped` tells one step of a loop from a plain task.
+
+    `decides_changed`, `decides_failed`: that verdict waits for the result, here. `judged_on_board`: every verdict on a
+    result of the board's is the board's, its attempts included. `reads`: the results that the board reads for it.
+    """
 
     task: Task
     title: str
     steps: tuple[Step, ...]
     looped: bool = False
-    become_user: str | None = None
-    environment: dict[str, str] = field(default_factory=dict)
+    conduct: Conduct = field(default_factory=Conduct)
     changed_when: bool | None = None
     failed_when: bool | None = None
     decides_changed: bool = False
     decides_failed: bool = False
+    judged_on_board: bool = False
+    reads: frozenset[str] = frozenset()
     ignore_errors: bool = False
     no_log: bool = False
     notify: tuple[str, ...] = ()
@@ -51,6 +78,16 @@ class Prepared:
     def remote(self) -> bool:
         """True when the board has something to do."""
         return any(step.args is not None for step in self.steps)
+
+    @property
+    def gives_facts_to(self) -> str | None:
+        """The host whose facts these are, where that is another (delegate_facts)."""
+        return self.target if self.conduct.delegate_facts else None
+
+    @property
+    def target(self) -> str | None:
+        """The host that all of the task is delegated to, or None."""
+        return self.steps[0].target if self.steps else None
 
 
 def failure(message: str, fault: ConfigError | None = None) -> dict[str, Any]:
@@ -61,14 +98,33 @@ def failure(message: str, fault: ConfigError | None = None) -> dict[str, Any]:
     return result
 
 
-class TaskContext:
-    """What preparing needs to know around a task: the play's scopes, and the includes the task came through."""
+def unchanged_by_json(value: Any) -> bool:
+    """True when a value is the same after a trip as JSON."""
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and unchanged_by_json(one) for key, one in value.items())
+    if isinstance(value, list):
+        return all(unchanged_by_json(one) for one in value)
+    return value is None or isinstance(value, (str, bool, int)) or (isinstance(value, float) and math.isfinite(value))
 
-    def __init__(self, scopes: PlayScope, params: tuple[Layer, ...] = (), files_settled: bool = True) -> None:
+
+class TaskContext:
+    """What preparing needs to know around a task: the play's scopes, and the includes the task came through.
+
+    `files_settled`: no earlier task can still change the files of this machine that this one sends.
+    `on_board`: registered results that the board will have when it comes to the task, in the same batch.
+    """
+
+    def __init__(
+        self,
+        scopes: PlayScope,
+        params: tuple[Layer, ...] = (),
+        files_settled: bool = True,
+        on_board: frozenset[str] = frozenset(),
+    ) -> None:
         self.scopes = scopes
+        self.on_board = on_board
         self.params = params
-        # On a local host earlier tasks may still change the files that this one sends.
-        self.files_settled = files_settled or not scopes.state.local
+        self.files_settled = files_settled
 
     def scope(self, task: Task, item: dict[str, Any], learned: dict[str, Any]) -> Scope:
         """The task's scope for one item."""
@@ -76,7 +132,7 @@ class TaskContext:
 
     def search(self, task: Task) -> list[str | Path]:
         """Where files of the task are looked for."""
-        return [task.folder, self.scopes.play.basedir]
+        return [*search_folders(task, self.scopes.play)]
 
     def reading_files(self) -> None:
         """Say that a file of this machine is about to be read. Raises Pending when it may yet change."""
@@ -88,21 +144,32 @@ class TaskContext:
 def prepare_task(context: TaskContext, task: Task) -> Prepared:
     """Work a task out. Raises Pending when it needs what the board has yet to say; TemplateFault, ConfigError."""
     scope = context.scope(task, {}, {})
-    no_log = _flag(task.no_log, scope)
+    no_log = flag(task.no_log, scope)
     title = str(_or(task.title, scope, "(a name that cannot be worked out)"))
-    if task.loop is None:
-        steps = [_step(context, task, scope, None, {}, looped=False)]
-    else:
-        steps = _loop_steps(context, task, scope)
+    steps = [step_of(context, task, scope, {}, None)] if task.loop is None else _loop_steps(context, task, scope)
     changed, decides_changed = _verdict(context, task, task.changed_when)
     failed, decides_failed = _verdict(context, task, task.failed_when)
-    return Prepared(
-        task, title, tuple(steps), task.loop is not None, no_log=no_log,
-        changed_when=changed, decides_changed=decides_changed, failed_when=failed, decides_failed=decides_failed,
-        ignore_errors=_flag(task.ignore_errors, scope), notify=_notify(task, scope),
-        become_user=become_user(task, scope) if any(step.args is not None for step in steps) else None,
-        environment=_environment(task, scope) if any(step.args is not None for step in steps) else {},
-    )  # fmt: skip
+    asked = {"changed_when": decides_changed, "failed_when": decides_failed, "until": bool(task.until)}
+    wanted = {keyword: getattr(task, keyword) for keyword, open_ in asked.items() if open_}
+    judged = on_the_board(context, task, steps, wanted)
+    reads = frozenset[str]().union(*(step.reads for step in (judged or steps)))
+    if judged is None and reads:
+        if reads != {task.register}:
+            raise Pending(min(reads - {task.register}))
+        steps, reads = _loop_steps(context, task, scope, see_own=False), frozenset()
+    remote = any(step.args is not None for step in steps)
+    try:
+        return Prepared(
+            task, title, tuple(judged or steps), task.loop is not None, no_log=no_log, changed_when=changed,
+            decides_changed=decides_changed and judged is None, failed_when=failed,
+            decides_failed=decides_failed and judged is None, judged_on_board=judged is not None, reads=reads,
+            ignore_errors=flag(task.ignore_errors, scope), notify=_notify(task, scope),
+            conduct=conduct_of(task, scope, context.scopes.state, steps[0].target if steps else None, remote=remote),
+        )  # fmt: skip
+    except TemplateFault:
+        if any(step.when for step in steps) and reads != {task.register}:
+            raise Pending(min(reads - {task.register})) from None
+        raise
 
 
 def _or(value: Value, scope: Scope, instead: Any) -> Any:
@@ -114,51 +181,40 @@ def _or(value: Value, scope: Scope, instead: Any) -> Any:
         return getattr(value, "text", instead)
 
 
-def _flag(value: Value | None, scope: Scope) -> bool:
-    if value is None:
-        return False
-    result = final(value, scope)
-    return result if isinstance(result, bool) else str(result).lower() in TRUE_WORDS
-
-
-def items_of(task: Task, scope: Scope) -> list[Any]:
-    """The loop's items. Raises TemplateFault when they are not a list."""
-    assert task.loop is not None
-    items = final(task.loop, scope, task.loop_position)
-    if task.flatten_loop:
-        outer = items if isinstance(items, list) else [items]
-        return [one for item in outer for one in (item if isinstance(item, list) else [item])]
-    if not isinstance(items, list):
-        kind = "a dictionary" if isinstance(items, dict) else f"'{items}'"
-        hint = "use the filter dict2items" if isinstance(items, dict) else "write a list, or a template that gives one"
-        raise TemplateFault(task.loop_position, f"'loop' wants a list, not {kind}", hint)
-    return items
-
-
-def label_of(item: Any) -> str:
-    """How an item is shown."""
-    return item if isinstance(item, str) else repr(item) if isinstance(item, (dict, list)) else str(item)
-
-
-def _loop_steps(context: TaskContext, task: Task, scope: Scope) -> list[Step]:
+def _loop_steps(context: TaskContext, task: Task, scope: Scope, see_own: bool = True) -> list[Step]:
+    context.scopes.state.results.guesses.clear()
+    items: Sequence[Any] = ()
     try:
         items = items_of(task, scope)
     except TemplateFault:
+        if guessed := _guessed(context, task, scope):
+            return [Step(result=guessed)]
         # As in Ansible, a task that is skipped anyway may have a loop that cannot be worked out.
         false = all_hold(task.when, scope)
         if false is None:
             raise
         return [Step(result=skipped(false))]
+    if guessed := _guessed(context, task, scope):
+        return [Step(result=guessed)]
     learned: dict[str, Any] = {}
-    return [
-        _step(context, task, context.scope(task, loop_variables(item), learned), item, learned, looped=True)
-        for item in items
-    ]
+    steps: list[Step] = []
+    after_own = see_own and reads_own(task)
+    for index in range(len(items)):
+        variables = loop_variables(task, items, index)
+        inner = context.scope(task, variables, learned)
+        # As in Ansible, the conditions of an item see the result of the one before it.
+        own = context.scope(task, variables, {**learned, str(task.register): AWAITED}) if index and after_own else None
+        steps.append(step_of(context, task, inner, variables, label_of(task, variables, inner), learned, own))
+    return steps
 
 
-def loop_variables(item: Any) -> dict[str, Any]:
-    """What a loop gives its task."""
-    return {"item": item, "ansible_loop_var": "item"}
+def _guessed(context: TaskContext, task: Task, scope: Scope) -> dict[str, Any] | None:
+    """The result, in a check run, of a task that has just looked up what only a real run will tell; else None."""
+    names = context.scopes.state.results.guesses
+    if not names or not checked(task, scope, context.scopes.state):
+        return None
+    reason = f"it needs {', '.join(sorted(names))}, which only a real run can tell"
+    return {"changed": True, "unknown": True, "msg": reason}
 
 
 def skipped(condition: Condition) -> dict[str, Any]:
@@ -171,21 +227,61 @@ def skipped(condition: Condition) -> dict[str, Any]:
     }
 
 
-def _step(context: TaskContext, task: Task, scope: Scope, item: Any, learned: dict[str, Any], *, looped: bool) -> Step:
-    label = label_of(item) if looped else None
-    false = all_hold(task.when, scope)
+def step_of(  # noqa: PLR0917
+    context: TaskContext,
+    task: Task,
+    scope: Scope,
+    variables: dict[str, Any],
+    label: str | None,
+    learned: dict[str, Any] | None = None,
+    own: Scope | None = None,
+) -> Step:
+    """One item of a loop, or the whole task. `learned`: what its items set, for later ones; `own`: as in `whether`."""
+    context.scopes.state.results.guesses.clear()
+    try:
+        false, when = whether(context, task, scope, own)
+    except TemplateFault:
+        if guessed := _guessed(context, task, scope):
+            return Step(variables, label, result=guessed)
+        raise
     if false is not None:
-        return Step(item, label, result=skipped(false))
+        return Step(variables, label, result=skipped(false))
+    if not when:
+        return _step_that_runs(context, task, scope, variables, label, learned)
+    if never(when):
+        return Step(variables, label, args={}, when=when)
+    try:
+        step = _step_that_runs(context, task, scope, variables, label, learned)
+    except TemplateFault as fault:
+        return Step(variables, label, args={}, when=when, settled=failure(fault.message, fault))
+    if step.args is not None:
+        return replace(step, when=when)
+    if not unchanged_by_json(step.result):
+        raise Pending(min(names_in(when)))
+    return replace(step, args={}, result=None, when=when, settled=step.result)
+
+
+def _step_that_runs(  # noqa: PLR0917
+    context: TaskContext,
+    task: Task,
+    scope: Scope,
+    variables: dict[str, Any],
+    label: str | None,
+    learned: dict[str, Any] | None,
+) -> Step:
     if task.include is not None:
-        file = str(final(task.include.file, scope))
-        return Step(item, label, result={"changed": False, "include": file})
-    args = final(task.args, scope)
-    if not task.args.constant and isinstance(args, dict):
-        args = {key: value for key, value in args.items() if value is not OMIT}
+        return Step(variables, label, result={"changed": False, **included_values(task.include, scope)})
+    target = delegate_of(task, scope, context.scopes.state)
+    args, guessed = _arguments(context, task, scope)
+    if guessed:
+        return Step(variables, label, result=guessed)
     if task.module in local.MODULES:
         result = local.run_local(task, args, scope)
-        learned.update(result.get("ansible_facts") or {})
-        return Step(item, label, result=result)
+        if result.get("failed"):
+            result = _guessed(context, task, scope) or result
+        if learned is not None:
+            learned.update(result.get("ansible_facts") or {})
+        return Step(variables, label, result=result, target=target)
     send: Callable[..., dict[str, Any]] | None = SENDERS.get(task.module)
     if send is not None:
         try:
@@ -194,8 +290,28 @@ def _step(context: TaskContext, task: Task, scope: Scope, item: Any, learned: di
             raise
         except ConfigError as error:
             context.reading_files()
-            return Step(item, label, result=failure(error.message, error))
-    return Step(item, label, args=args)
+            return Step(variables, label, result=failure(error.message, error))
+    return Step(variables, label, args=args, target=target)
+
+
+def _arguments(context: TaskContext, task: Task, scope: Scope) -> tuple[Any, dict[str, Any] | None]:
+    """(the task's arguments, the result of a task that a check run cannot carry out for want of them)."""
+    known = context.scopes.state.results
+    known.guesses.clear()
+    try:
+        args = final(task.args, scope)
+    except TemplateFault:
+        if not _guessed(context, task, scope):
+            raise
+        args = {}
+    if not task.args.constant and isinstance(args, dict):
+        args = {key: value for key, value in args.items() if value is not OMIT}
+    guessed = _guessed(context, task, scope)
+    if task.module == "set_fact":
+        known.unforeseen.difference_update(args)
+        known.unforeseen.update(args if guessed else ())
+        return args, None
+    return args, guessed if task.module != "debug" else None
 
 
 def _verdict(context: TaskContext, task: Task, conditions: tuple[Condition, ...] | None) -> tuple[bool | None, bool]:
@@ -220,23 +336,7 @@ def _notify(task: Task, scope: Scope) -> tuple[str, ...]:
     return tuple(str(one) for name in names for one in (name if isinstance(name, list) else [name]))
 
 
-def become_user(task: Task, scope: Scope) -> str | None:
-    """The user that the task wants to become, or None for the login user. Raises TemplateFault, Pending."""
-    wanted = scope.get("ansible_become")
-    become = _flag(task.become, scope) if wanted is None else str(wanted).lower() in TRUE_WORDS
-    if not become:
-        return None
-    user = scope.get("ansible_become_user")
-    if user is None and task.become_user is not None:
-        user = final(task.become_user, scope)
-    return str(user or "root")
-
-
-def _environment(task: Task, scope: Scope) -> dict[str, str]:
-    merged: dict[str, str] = {}
-    for part in task.environment:
-        values = final(part, scope)
-        if not isinstance(values, dict):
-            raise TemplateFault(getattr(part, "position", task.position), "'environment' wants a mapping")
-        merged.update({str(key): str(value) for key, value in values.items()})
-    return merged
+def again(context: TaskContext, task: Task, step: Step, learned: dict[str, Any]) -> Step:
+    """The same step worked out once more, for an attempt after the first. Raises as prepare_task."""
+    inner = context.scope(task, step.variables, learned)
+    return step_of(context, task, inner.over(Known(learned)) if learned else inner, step.variables, step.label)

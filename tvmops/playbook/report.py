@@ -17,11 +17,10 @@ OnEvent = Callable[[RunEvent], None]
 class Report:
     """Emits a host's events and counts its recap. Nothing under no_log passes here uncensored."""
 
-    def __init__(self, host: str, total: int, listener: OnEvent) -> None:
+    def __init__(self, host: str, listener: OnEvent) -> None:
         self.recap = HostRecap(host)
-        self.total = total
+        self.total = 0
         self.play = ""
-        self.in_handlers = False
         self._host = host
         self._listener = listener
         self._started = time.monotonic()
@@ -58,13 +57,13 @@ class Report:
     def _item(self, queued: Queued, step: Step, result: dict[str, Any]) -> None:
         hidden = queued.prepared.no_log
         shown = censor(result) if hidden else result
-        status = status_of(result, queued.prepared.ignore_errors)
+        conduct = queued.prepared.conduct
+        status = status_of(result, queued.prepared.ignore_errors, conduct.ignore_unreachable)
         self._emit_task("item", queued, status=status, label="(censored)" if hidden else step.label, result=shown)
 
-    def end_task(self, queued: Queued, result: dict[str, Any]) -> str:
-        """A task is done; its status."""
+    def end_task(self, queued: Queued, result: dict[str, Any], status: str) -> None:
+        """A task is done."""
         prepared = queued.prepared
-        status = status_of(result, prepared.ignore_errors)
         shown = censor(result) if prepared.no_log else result
         self.begin_task(queued)
         if prepared.looped:
@@ -75,7 +74,6 @@ class Report:
         if status == "failed":
             self.recap.error = str(shown.get("msg") or "")
         self._emit_task("task", queued, status=status, result=shown)
-        return status
 
     def ended_by(self, error: TvmopsError) -> None:
         """Something other than a task ended the run."""
@@ -85,27 +83,37 @@ class Report:
             self.recap.failed += 1
         self.recap.error, self.recap.hint, self.recap.exit_code = error.message, error.hint, error.exit_code
 
+    def forgiven(self) -> None:
+        """What went wrong so far does not count."""
+        self.recap.forgiven = self.recap.failed + self.recap.unreachable
+        self.recap.stopped = ""
+
+    def stopped(self, reason: str) -> None:
+        """The run ends because of what happened on other hosts."""
+        self.recap.stopped = reason
+
     def end(self) -> HostRecap:
         """The run is over."""
         self.recap.seconds = time.monotonic() - self._started
-        self._emit("host", status=_end_status(self.recap), text=self.recap.error)
+        self._emit("host", status=_end_status(self.recap), text=self.recap.error or self.recap.stopped)
         return self.recap
 
     def _emit_task(self, kind: str, queued: Queued, **values: Any) -> None:
         task = queued.entry.task
-        self._emit(kind, task=queued.prepared.title, module=task.module, position=str(task.position), **values)
+        values.update(task=queued.prepared.title, module=task.module, position=str(task.position))
+        self._emit(kind, handler=queued.entry.handler, **values)
 
     def _emit(self, kind: str, **values: Any) -> None:
         values.setdefault("total", self.total)
         elapsed = time.monotonic() - self._started
-        self._listener(
-            RunEvent(kind, self._host, elapsed, play=self.play, done=self._done, handler=self.in_handlers, **values)
-        )
+        self._listener(RunEvent(kind, self._host, elapsed, play=self.play, done=self._done, **values))
 
 
 def _end_status(recap: HostRecap) -> str:
-    if recap.unreachable:
+    if recap.unreachable and recap.spoiled:
         return "unreachable"
     if recap.interrupted:
         return "interrupted"
-    return "failed" if recap.failed else "changed" if recap.changed else "ok"
+    if recap.stopped and not recap.failed:
+        return "stopped"
+    return "failed" if recap.failed > recap.forgiven else "changed" if recap.changed else "ok"

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from tvmops.playbook.faults import TemplateFault
-from tvmops.playbook.prepare import Prepared, Step, TaskContext, loop_variables
-from tvmops.playbook.values import all_hold
+from tvmops.playbook.prepare import Prepared, Step, TaskContext
+from tvmops.playbook.values import Condition, all_hold
 
 
 def combine(prepared: Prepared, results: list[dict[str, Any]]) -> dict[str, Any]:
@@ -24,6 +23,8 @@ def combine(prepared: Prepared, results: list[dict[str, Any]]) -> dict[str, Any]
         "skipped": everything_skipped,
         "msg": "All items skipped" if everything_skipped else "All items completed",
     }
+    if any(one.get("unknown") for one in results):
+        combined["unknown"] = True
     if failed:
         combined.update(failed=True, msg="One or more items failed")
     return combined
@@ -31,39 +32,41 @@ def combine(prepared: Prepared, results: list[dict[str, Any]]) -> dict[str, Any]
 
 def of_item(step: Step, result: dict[str, Any]) -> dict[str, Any]:
     """An item's result with the item in it."""
-    return {"changed": False, **result, **loop_variables(step.item)}
+    return {"changed": False, **result, **step.variables}
 
 
 def judge(
-    context: TaskContext, prepared: Prepared, step: Step, result: dict[str, Any], known_only: bool = False
+    context: TaskContext, prepared: Prepared, step: Step, result: dict[str, Any], attempt: int | None = None
 ) -> dict[str, Any]:
-    """Apply changed_when and failed_when to one result. `known_only`: constant verdicts, for results made here."""
-    if result.get("skipped"):
+    """Apply changed_when and failed_when to one result. `attempt`: its number, where there may be several."""
+    if result.get("skipped") or result.get("unreachable"):
         return result
+    if (prepared.judged_on_board and step.args is not None) or "timedout" in result:
+        return {"failed": False, **result}
     judged = {"failed": bool(result.get("failed", False)), **result}
+    if attempt is not None:
+        judged["attempts"] = attempt
     if prepared.changed_when is not None:
         judged["changed"] = prepared.changed_when
     if prepared.failed_when is not None:
         judged["failed"] = judged["failed_when_result"] = prepared.failed_when
-    if known_only or not (prepared.decides_changed or prepared.decides_failed):
+    if not (prepared.decides_changed or prepared.decides_failed):
         return judged
-    verdict = _asker(context, prepared, step, judged)
     try:
         if prepared.decides_changed:
-            judged["changed"] = verdict(prepared.task.changed_when)
+            judged["changed"] = holds(context, prepared, step, judged, prepared.task.changed_when or ())
         if prepared.decides_failed:
-            judged["failed"] = judged["failed_when_result"] = verdict(prepared.task.failed_when)
+            verdict = holds(context, prepared, step, judged, prepared.task.failed_when or ())
+            judged["failed"] = judged["failed_when_result"] = verdict
     except TemplateFault as fault:
         judged.update(failed=True, msg=fault.message, hint=fault.hint)
     return judged
 
 
-def _asker(context: TaskContext, prepared: Prepared, step: Step, judged: dict[str, Any]) -> Callable[[Any], bool]:
-    item = loop_variables(step.item) if prepared.looped else {}
+def holds(
+    context: TaskContext, prepared: Prepared, step: Step, result: dict[str, Any], conditions: tuple[Condition, ...]
+) -> bool:
+    """True when all conditions hold for a task that has this result. Raises TemplateFault, Pending."""
     name = prepared.task.register
-
-    def ask(conditions: Any) -> bool:
-        learned = {} if name is None else {name: judged}
-        return all_hold(conditions, context.scope(prepared.task, item, learned)) is None
-
-    return ask
+    learned = {} if name is None else {name: result}
+    return all_hold(conditions, context.scope(prepared.task, step.variables, learned)) is None

@@ -33,7 +33,10 @@ def send_copy(
     reading()
     path = need_file(str(args["src"]), "files", search)
     if path.is_dir():
-        raise ConfigError(f"'{path}' is a folder", "copy sends single files; use a loop, or unarchive")
+        from tvmops.playbook.folders import add_folder
+
+        follow = to_bool(args.get("local_follow", True))
+        return {**args, "_blob": add_folder(str(args["src"]), path, blobs, follow)}
     return {**_preserved(args, path), "_blob": blobs.add_file(path)}
 
 
@@ -75,4 +78,20 @@ def send_unarchive(
     return {**args, "_blob": blobs.add_file(path)}
 
 
-SENDERS: Mapping[str, Sender] = {"copy": send_copy, "template": send_template, "unarchive": send_unarchive}
+def send_uri(
+    args: dict[str, Any], scope: Scope, blobs: BlobStore, search: list[str | Path], reading: Callable[[], None]
+) -> dict[str, Any]:
+    """uri: a local file to be submitted becomes `_blob`."""
+    del scope
+    if args.get("src") is None or to_bool(args.get("remote_src", False)):
+        return args
+    reading()
+    return {**args, "_blob": blobs.add_file(need_file(str(args["src"]), "files", search))}
+
+
+SENDERS: Mapping[str, Sender] = {
+    "copy": send_copy,
+    "template": send_template,
+    "unarchive": send_unarchive,
+    "uri": send_uri,
+}

@@ -55,7 +55,10 @@ class Text:
 
     def loose(self, scope: Mapping[str, Any]) -> Any:
         try:
-            return self.compiled.render(scope)
+            value = self.compiled.render(scope)
+            if isinstance(value, Missing) and value.fault is None:
+                value._used()  # whoever needs it is told where this text stands
+            return value
         except UndefinedUsed as error:
             return Missing(name=error.name, fault=undefined_fault(error, self.text, self.position, scope))
         except (Pending, TemplateFault):
@@ -116,12 +119,14 @@ def undefined_fault(
     if error.fault is not None:
         return error.fault
     where = position
-    if position and error.name:
-        where = locate(position, error.name, part=error.owner is not missing)
-    if error.owner is missing and error.name:
-        return UndefinedFault(where, f"'{error.name}' is undefined", did_you_mean(error.name, _names(scope)))
+    # In `list[3]` the name is a number.
+    name = error.name if isinstance(error.name, str) else ""
+    if position and name:
+        where = locate(position, name, part=error.owner is not missing)
+    if error.owner is missing and name:
+        return UndefinedFault(where, f"'{name}' is undefined", did_you_mean(name, _names(scope)))
     known = [str(key) for key in error.owner] if isinstance(error.owner, Mapping) else []
-    hint = did_you_mean(error.name, known) if error.name and known else f"in: {_shorten(text)}" if text else ""
+    hint = did_you_mean(name, known) if name and known else f"in: {_shorten(text)}" if text else ""
     return UndefinedFault(where, str(error), hint)
 
 

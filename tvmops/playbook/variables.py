@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, Protocol
 
 from tvmops.playbook.faults import Pending, TemplateFault
@@ -33,7 +33,7 @@ class Written:
     def position(self, name: str) -> Position | None:
         """Where the value stands, as far as it is known."""
         if isinstance(self.values, Map):
-            return self.values.at(name)
+            return self.values.at(name) if self.values.at(name).path else None
         path, _, line = self._origins.get(name, "").rpartition(":")
         return Position(path, int(line)) if path and line.isdigit() else None
 
@@ -57,38 +57,62 @@ class Known:
         return value
 
 
+class Results(Known):
+    """Registered results and facts that tasks set, and which of them a check run could not know.
+
+    `unforeseen`: names of set facts that were worked out of such results; `guesses`: names of what nobody knows that
+    were looked up since it was last emptied.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.unforeseen: set[str] = set()
+        self.guesses: set[str] = set()
+
+    def get(self, name: str, scope: Scope) -> Any:
+        value = super().get(name, scope)
+        if name in self.unforeseen or (isinstance(value, dict) and value.get("unknown") is True):
+            self.guesses.add(name)
+        return value
+
+
 class Awaited:
     """Stands for a registered result that the board has yet to give."""
 
 
 AWAITED = Awaited()
 
-# Connection settings are never facts, whatever their prefix.
-_NOT_FACTS = (
-    "ansible_host", "ansible_port", "ansible_user", "ansible_connection", "ansible_become", "ansible_ssh_",
-    "ansible_python_interpreter", "ansible_password", "ansible_shell_", "ansible_managed", "ansible_search_path",
-)  # fmt: skip
+# Connection settings are never facts, whatever their prefix; ansible_hostname and ansible_user_id are.
+_NOT_FACTS = frozenset((
+    "ansible_host", "ansible_port", "ansible_user", "ansible_connection", "ansible_become",
+    "ansible_python_interpreter", "ansible_password", "ansible_managed", "ansible_search_path",
+))  # fmt: skip
+_NEVER_FACTS = ("ansible_become_", "ansible_ssh_", "ansible_shell_")
+
+FACT_MODULES = ("setup", "hostname", "package_facts", "service_facts")
+_OTHER_FACTS = ("ansible_facts", "packages", "services")
 
 
 class Facts(Known):
-    """A host's facts, under `ansible_facts` and each as `ansible_<name>`. `awaited`: a setup task has yet to answer."""
+    """A host's facts, under `ansible_facts` and each by its own name. `awaited`: a module has yet to give some."""
 
     def __init__(self) -> None:
         super().__init__({"ansible_facts": {}})
         self.awaited = False
 
     def learn(self, facts: Mapping[str, Any]) -> None:
-        """Add what a module reported, with or without the prefix."""
-        known = dict(self.values["ansible_facts"])
+        """Add what a module reported. Under `ansible_facts` the prefix `ansible_` is left out."""
+        known = dict(self.values.get("ansible_facts") or {})
         for name, value in facts.items():
             short = name.removeprefix("ansible_")
             known[short] = value
-            self.values["ansible_local" if short == "local" else "ansible_" + short] = value
+            self.values["ansible_local" if short == "local" else name] = value
         self.values["ansible_facts"] = known
 
     def could_have(self, name: str) -> bool:
-        """True when the answer of a setup task may hold this name."""
-        return name == "ansible_facts" or (name.startswith("ansible_") and not name.startswith(_NOT_FACTS))
+        """True when the answer of a module that gives facts may hold this name."""
+        known = name.startswith("ansible_") and name not in _NOT_FACTS and not name.startswith(_NEVER_FACTS)
+        return known or name in _OTHER_FACTS
 
 
 class Scope(Mapping[str, Any]):
@@ -148,6 +172,15 @@ class Scope(Mapping[str, Any]):
         finally:
             self._active.pop()
 
+    def awaits(self, name: str) -> bool:
+        """True when a name is a registered result that the board has yet to give, and nothing hides it."""
+        for layer in self._layers:
+            if type(layer) is Facts and layer.awaited and layer.could_have(name):
+                return False
+            if name in layer.values:
+                return layer.values[name] is AWAITED
+        return False
+
     def written(self, name: str) -> bool:
         """True when a user gave this variable, whatever its value."""
         return name in self
@@ -185,7 +218,7 @@ class OtherHost(Scope):
 class HostVariables(Mapping[str, Any]):
     """`hostvars`: each host's variables by its name."""
 
-    def __init__(self, names: list[str], scope_of: Callable[[str], Scope]) -> None:
+    def __init__(self, names: Collection[str], scope_of: Callable[[str], Scope]) -> None:
         self._names = names
         self._scope_of = scope_of
 

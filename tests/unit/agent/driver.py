@@ -52,7 +52,11 @@ class Driver:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env=env,
+            env={
+                **(os.environ if env is None else {}),
+                "TVMOPS_AGENT_STATE": str(cache.parent / "state"),
+                **(env or {}),
+            },
         )
 
     def __enter__(self) -> Driver:

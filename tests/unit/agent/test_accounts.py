@@ -48,8 +48,9 @@ def test_check_mode_says_what_would_be(board: Driver) -> None:
     result = board.task("user", args, check=True, diff=True)
     assert result["changed"]
     assert "tvmops-new" not in accounts.users()
-    assert board.task("group", {"name": "tvmops-new"}, check=True)["changed"]
-    assert "tvmops-new" not in accounts.groups()
+    assert board.task("group", {"name": "tvmops-other"}, check=True)["changed"]
+    assert not board.task("group", {"name": "tvmops-new"}, check=True)["changed"], "useradd would have made it"
+    assert not {"tvmops-new", "tvmops-other"} & set(accounts.groups())
 
 
 def test_a_gid_in_use_is_refused(board: Driver) -> None:

@@ -159,7 +159,13 @@ def test_remote_src_and_missing_destination(board: Driver, tmp_path: Path) -> No
     (tmp_path / "a.tar").write_bytes(tar([("f", b"x")], "w"))
     args = {"src": str(tmp_path / "a.tar"), "dest": str(tmp_path / "no"), "remote_src": True}
     assert "existing directory" in board.task("unarchive", args)["msg"]
-    assert board.task("unarchive", args, check=True)["changed"]
+    assert "existing directory" in board.task("unarchive", args, check=True)["msg"]
+    made = {"module": "file", "args": {"path": args["dest"], "state": "directory"}}
+    unpack = {"module": "unarchive", "args": args}
+    look = {"module": "stat", "args": {"path": f"{tmp_path}/no/f"}}
+    first, second, third = board.batch([made, unpack, look], check=True)
+    assert (first["changed"], second["changed"], third["stat"]["size"]) == (True, True, 1)
+    assert not (tmp_path / "no").exists()
     assert board.task("unarchive", {**args, "dest": str(tmp_path)})["changed"]
     assert "get_url" in board.task("unarchive", {**args, "dest": "/", "src": "https://example.org/a.tar"})["msg"]
 
@@ -176,3 +182,22 @@ def test_names_that_are_not_utf8_are_unpacked_and_shown_safely(board: Driver, tm
     assert [os.fsencode(path.name) for path in tmp_path.iterdir()] == [b"caf\xe9"]
     assert result["files"] == ["caf?"]
     assert not unarchive(board, tar([("caf\udce9", b"x")]), tmp_path)["changed"]
+
+
+def test_a_known_archive_is_not_sent_again(board: Driver, tmp_path: Path) -> None:
+    blob = board.blob(tar([("lib/one", b"1" * 9000), ("lib/two", b"2")]))
+    args = {"src": "a.tgz", "dest": str(tmp_path), "_blob": blob}
+    assert board.task("unarchive", args)["changed"]
+
+    def needs() -> int:
+        return sum(event["ev"] == "need" for event in board.events)
+
+    sent = needs()
+    assert sent >= 1
+    again = board.task("unarchive", {**args, "list_files": True})
+    assert (again["changed"], again["files"], needs()) == (False, ["lib/one", "lib/two"], sent)
+    with_run = board.batch([{"module": "unarchive", "args": args}], run="archive-again")
+    assert (with_run[0]["changed"], needs()) == (False, sent)
+    (tmp_path / "lib/one").write_bytes(b"other")
+    assert board.task("unarchive", args)["changed"]
+    assert (tmp_path / "lib/one").read_bytes() == b"1" * 9000

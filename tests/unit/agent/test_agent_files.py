@@ -108,7 +108,7 @@ class TestFile:
     def test_unknown_owner(self, board: Driver, tmp_path: Path) -> None:
         result = board.task("file", {"path": str(tmp_path), "owner": "no-such-user"})
         assert "no user 'no-such-user'" in result["msg"]
-        assert board.task("file", {"path": str(tmp_path), "owner": "no-such-user"}, check=True)["changed"]
+        assert board.task("file", {"path": str(tmp_path), "owner": "no-such-user"}, check=True)["failed"]
 
 
 class TestCopy:
@@ -146,7 +146,7 @@ class TestCopy:
     def test_missing_directory(self, board: Driver, tmp_path: Path) -> None:
         args = {"dest": f"{tmp_path}/no/f", "content": "x"}
         assert "does not exist" in board.task("copy", args)["msg"]
-        assert board.task("copy", args, check=True)["changed"], "an earlier task may make the directory"
+        assert "does not exist" in board.task("copy", args, check=True)["msg"]
 
     def test_no_force_leaves_what_is_there(self, board: Driver, tmp_path: Path) -> None:
         (tmp_path / "f").write_text("mine")

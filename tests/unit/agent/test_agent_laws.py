@@ -175,22 +175,28 @@ PREPARE = {
 }
 
 
-@pytest.mark.parametrize("name", ["copy", "template", "file", "lineinfile", "get_url", "unarchive", "command", "shell"])
+ONCE = ["copy", "template", "file", "lineinfile", "get_url", "unarchive", "command", "shell"]
+ONCE += ["blockinfile", "replace", "apt_repository"]
+
+
+@pytest.mark.parametrize("name", ONCE)
 def test_the_example_changes_once(board: Driver, tmp_path: Path, name: str) -> None:
     """Each module's documented example, with its paths moved into a scratch directory."""
     args = dict(load(name).EXAMPLE)
     if name == "unarchive":
         del args["creates"]  # its other way to decide: by the members
-    for key in ("path", "dest", "creates"):
+    for key in ("path", "dest", "creates", "filename"):
         if key in args:
             moved = tmp_path / str(args[key]).lstrip("/")
             moved.parent.mkdir(parents=True, exist_ok=True)
-            if key != "path":
+            if key in ("dest", "creates"):
                 args["cmd"] = str(args.get("cmd", "")).replace(args[key], str(moved)) or None
             args[key] = str(moved)
     args = {key: value for key, value in args.items() if value is not None}
     if name == "unarchive":
         Path(args["dest"]).mkdir()
+    if name == "replace":
+        Path(args["path"]).write_text("192.0.2.1 old.board\n")
     if name in PREPARE:
         args["_blob"] = board.blob(PREPARE[name][1])
     before = snapshot(tmp_path)
@@ -201,7 +207,7 @@ def test_the_example_changes_once(board: Driver, tmp_path: Path, name: str) -> N
     assert (again["changed"], again["failed"]) == (False, False)
 
 
-@pytest.mark.parametrize("name", ["stat", "wait_for"])
+@pytest.mark.parametrize("name", ["stat", "wait_for", "slurp", "find"])
 def test_the_example_of_a_module_that_only_looks(board: Driver, tmp_path: Path, name: str) -> None:
     args = dict(load(name).EXAMPLE)
     if name == "wait_for":

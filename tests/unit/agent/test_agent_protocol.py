@@ -44,7 +44,8 @@ def test_every_python_runs_a_broad_batch(python: str, tmp_path: Path) -> None:
         ]
         first = agent.batch(tasks, diff=True)
         assert [one["changed"] for one in first] == [True] * len(tasks), first
-        second = agent.batch(tasks, diff=True)
+        run = {"run": "20260102-030405-abcdef", "owner": "me@here", "what": "site.yml", "host": "b1"}
+        second = agent.batch(tasks, diff=True, **run)
         assert [one["changed"] for one in second] == [False] * len(tasks), second
         looks = agent.batch(
             [
@@ -63,7 +64,7 @@ def test_every_python_runs_a_broad_batch(python: str, tmp_path: Path) -> None:
 
 def test_ready_says_who_and_what(agent: Driver) -> None:
     ready = agent.ready
-    assert ready["protocol"] == 1
+    assert ready["protocol"] == 2
     assert (ready["uid"], ready["user"], ready["pid"]) == (os.getuid(), getpass.getuser(), agent.process.pid)
     assert ready["python"] == ".".join(map(str, sys.version_info[:3]))
 
@@ -77,7 +78,7 @@ def test_the_zipapp_is_the_same_bytes_each_time() -> None:
 def test_events_of_a_task_come_in_order(agent: Driver) -> None:
     agent.start([{"module": "command", "args": {"cmd": "true"}, "label": "a label"}])
     agent.finish()
-    events = [(event["ev"], event.get("item", "-"), event.get("label", "-")) for event in agent.events[1:]]
+    events = [(event["ev"], event.get("item", "-"), event.get("label", "-")) for event in agent.events[2:]]
     assert events == [
         ("start", None, "a label"),
         ("result", None, "a label"),
@@ -367,3 +368,69 @@ def test_a_file_larger_than_allowed_fails_clearly_and_leaves_the_old_one(cache: 
         assert agent.task("copy", {"dest": str(target), "content": "new"})["changed"]
     assert target.read_text() == "new"
     assert [path.name for path in tmp_path.iterdir()] == ["f"]
+
+
+def test_all_that_a_batch_needs_is_asked_for_before_it_begins(agent: Driver, tmp_path: Path) -> None:
+    contents = [os.urandom(300_000) for _ in range(3)]
+    (tmp_path / "there").write_bytes(contents[2])
+    blobs = [agent.blob(content) for content in contents]
+    names = ["one", "two", "there"]
+    tasks = [
+        {"module": "copy", "args": {"dest": str(tmp_path / name), "src": "f", "_blob": blob}}
+        for name, blob in zip(names, blobs, strict=True)
+    ]
+    loop = [{"args": {**tasks[0]["args"], "dest": str(tmp_path / "again")}, "label": "again"}]
+    agent.start([*tasks, {"module": "copy", "loop": loop}])
+    assert [one["changed"] for one in agent.finish()] == [True, True, False, True]
+    kinds = [event["ev"] for event in agent.events]
+    assert kinds[1:4] == ["need", "need", "accepted"]
+    assert kinds.count("need") == 2
+    assert [(tmp_path / name).read_bytes() for name in (*names, "again")] == [*contents, contents[0]]
+
+
+def test_content_that_a_task_before_has_taken_away_is_asked_for_late(agent: Driver, tmp_path: Path) -> None:
+    content = os.urandom(100_000)
+    (tmp_path / "f").write_bytes(content)
+    tasks = [
+        {"module": "shell", "args": {"cmd": f"echo other > {tmp_path}/f"}},
+        {"module": "copy", "args": {"dest": f"{tmp_path}/", "src": "f", "_blob": agent.blob(content)}},
+    ]
+    assert [one["changed"] for one in agent.batch(tasks)] == [True, True]
+    assert (tmp_path / "f").read_bytes() == content
+
+
+def test_a_batch_whose_content_did_not_come_is_not_begun(cache: Path, tmp_path: Path) -> None:
+    with Driver(cache) as agent:
+        tasks = [
+            {"module": "shell", "args": {"cmd": f"touch {tmp_path}/begun"}},
+            {"module": "copy", "args": {"dest": f"{tmp_path}/f", "src": "f", "_blob": agent.blob(b"x" * 10_000)}},
+        ]
+        agent.start(tasks, run="20260102-030405-ffffff", owner="me@here", what="site.yml")
+        agent.wait_for("need")
+        assert agent.process.stdin
+        agent.process.stdin.close()
+        assert agent.process.wait(60) == 1
+    assert not (tmp_path / "begun").exists()
+    with Driver(cache) as later:
+        assert later.ready["finished"] == []
+
+
+def test_an_unchanged_file_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tvmops.agent import looking
+
+    opened: list[str] = []
+    real = looking.open_file
+    monkeypatch.setattr(looking, "open_file", lambda path: (opened.append(path), real(path))[1])
+    path = tmp_path / "f"
+    path.write_bytes(b"one")
+    fresh = looking.hashes(str(path), "sha256")
+    monkeypatch.setattr(looking, "FRESH", -1.0)  # as if the file were old
+    assert looking.hashes(str(path), "sha256") == looking.hashes(str(path), "sha256") == fresh
+    assert len(opened) == 2
+    assert looking.hashes(str(path), "sha1", "sha256")[1] == fresh[0]
+    path.write_bytes(b"two")
+    assert looking.hashes(str(path), "sha256") == [hashlib.sha256(b"two").hexdigest()]
+    monkeypatch.undo()
+    for content in (b"aaa", b"bbb", b"ccc"):  # written within one tick of the clock
+        path.write_bytes(content)
+        assert looking.hashes(str(path), "sha256") == [hashlib.sha256(content).hexdigest()]

@@ -27,7 +27,8 @@ def test_every_module_keeps_the_contract(name: str) -> None:
         assert option["type"] in CONVERTERS
         assert set(option) <= {"type", "required", "default", "choices", "aliases", "words", "elements"}
         default = option.get("default")
-        assert default is None or "choices" not in option or default in option["choices"]
+        defaults = default if isinstance(default, list) else [default]
+        assert default is None or "choices" not in option or set(defaults) <= set(option["choices"])
     known = {*module.SPEC, "_raw_params", "_blob"}
     for rule in ("required_one_of", "mutually_exclusive", "required_together"):
         for group in getattr(module, "RULES", {}).get(rule, ()):
@@ -74,6 +75,12 @@ def test_rules() -> None:
     assert "needs src" in problems("file", {"path": "/x", "state": "hard"})[0][1]
     assert "needs line" in problems("lineinfile", {"path": "/x", "regexp": "y"})[0][1]
     assert problems("lineinfile", {"path": "/x", "regexp": "y", "state": "absent"}) == []
+
+
+def test_arguments_that_may_be_left_out_do_not_exclude_others() -> None:
+    either = {"dest": "/x", "content": "{{ c | default(omit) }}", "src": "{{ s | default(omit) }}"}
+    assert problems("copy", either, templated=True) == []
+    assert "cannot go with" in problems("copy", {**either, "content": "{{ c }}", "src": "y"}, templated=True)[0][1]
 
 
 def test_templated_values_are_not_looked_into() -> None:

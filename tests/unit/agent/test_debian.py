@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tvmops.agent.debian import cache, faults, locks, manager, packages, program, simulate, sources
+from tvmops.agent.debian import cache, database, faults, locks, marks, packages, program, recovery, simulate, sources
 
 SIMULATED = """Reading package lists...
 The following packages will be REMOVED:
@@ -215,7 +215,7 @@ def test_a_lock_names_its_holder(tmp_path: Path) -> None:
             assert holder.stdout is not None
             holder.stdout.readline()
             seen: list[str] = []
-            problem = locks.wait(time.time() + 0.2, seen.append, [str(path)])
+            problem = locks.wait(time.time() + 2, seen.append, [str(path)])
             assert f"pid {holder.pid}" in problem
             assert str(path) in problem
             assert seen
@@ -245,11 +245,41 @@ def test_an_image_with_an_empty_list_folder_was_never_updated(tmp_path: Path) ->
 
 
 def test_dpkg_cut_off_in_the_middle_is_noticed(tmp_path: Path) -> None:
-    assert not manager.has_unfinished_updates(str(tmp_path))
-    (tmp_path / "tmp.i").touch()
-    assert not manager.has_unfinished_updates(str(tmp_path))
-    (tmp_path / "0001").touch()
-    assert manager.has_unfinished_updates(str(tmp_path))
+    updates = tmp_path / "updates"
+    assert not recovery.is_interrupted(str(tmp_path))
+    updates.mkdir()
+    (updates / "tmp.i").touch()
+    assert not recovery.is_interrupted(str(tmp_path))
+    (updates / "0001").touch()
+    assert recovery.is_interrupted(str(tmp_path))
+
+
+def test_broken_packages_are_read_from_the_database_and_the_journal(tmp_path: Path) -> None:
+    def entry(name: str, state: str) -> str:
+        return f"Package: {name}\nStatus: {state}\nPriority: optional\nDescription: x\n Status: install ok unpacked\n\n"
+
+    states = {
+        "fine": "install ok installed",
+        "waiting": "install ok triggers-pending",
+        "gone": "deinstall ok config-files",
+        "half": "install ok half-configured",
+        "again": "install reinstreq half-installed",
+        "lost": "install reinstreq installed",
+        "healed": "install ok unpacked",
+    }
+    (tmp_path / "status").write_text("".join(entry(name, state) for name, state in states.items()))
+    assert recovery.broken_packages(str(tmp_path)) == ["again", "half", "healed", "lost"]
+    (tmp_path / "updates").mkdir()
+    (tmp_path / "updates/0000").write_text(entry("healed", "install ok installed"))
+    (tmp_path / "updates/0001").write_text(entry("fine", "install ok unpacked"))
+    assert recovery.broken_packages(str(tmp_path)) == ["again", "fine", "half", "lost"]
+
+
+def test_what_an_earlier_task_would_do_is_left_out() -> None:
+    simulation = simulate.parse("Inst a (1 x [all])\nInst b [1] (2 x [all])\nRemv c [3]\nInst d (4 x [all])\n")
+    assert simulation.as_text() == "a 1 installed, b 1 -> 2, d 4 installed, c 3 removed"
+    simulation.forget({"a": "1", "b": "1", "c": "", "d": "unknown"})
+    assert (simulation.installed, simulation.removed) == ({"b": ("1", "2")}, {})
 
 
 @given(st.text())
@@ -275,3 +305,53 @@ def test_an_accepted_name_is_never_an_option_or_a_removal(text: str) -> None:
     assert not argument.startswith("-")
     assert not name.endswith("-")
     assert "*" not in name
+
+
+def test_packages_that_apt_has_noted_as_automatic(tmp_path: Path) -> None:
+    notes = tmp_path / "extended_states"
+    assert marks.automatic(["a"], str(notes)) == []
+    notes.write_text(
+        "Package: a\nArchitecture: amd64\nAuto-Installed: 1\n\n"
+        "Package: b\nArchitecture: amd64\nAuto-Installed: 0\n\nPackage: c\nAuto-Installed: 1\n"
+    )
+    assert marks.automatic(["c", "b", "a", "d"], str(notes)) == ["c", "a"]
+
+
+def as_row(package: packages.Installed) -> tuple[object, ...]:
+    return package.name, package.arch, package.version, package.status, package.provides
+
+
+def test_the_database_is_read_as_dpkg_query_reads_it() -> None:
+    argv = ["dpkg-query", "-W", "-f=" + packages.QUERY_FORMAT]
+    told = packages.parse_dpkg_query(subprocess.run(argv, check=True, capture_output=True, text=True).stdout)
+    names = sorted({one.name for one in told})
+    read = database.look_up(names)
+    assert read is not None
+    assert sorted(map(as_row, read), key=str) == sorted(map(as_row, told), key=str)
+
+
+def test_packages_in_every_state(tmp_path: Path) -> None:
+    (tmp_path / "updates").mkdir()
+    (tmp_path / "status").write_text(
+        "Package: a\nStatus: install ok installed\nArchitecture: amd64\nProvides: x (= 1), y\nVersion: 1:2-3\n"
+        "Description: text\n Package: b\n\n"
+        "Package: a\nStatus: deinstall reinstreq half-installed\nArchitecture: i386\nVersion: 1\n\n"
+        "Package: b\nStatus: hold ok triggers-awaited\nArchitecture: all\nVersion: 3"
+    )
+    read = database.look_up(["b", "a", "c"], str(tmp_path))
+    assert read is not None
+    assert list(map(as_row, read)) == [
+        ("b", "all", "3", "hW ", {}),
+        ("a", "amd64", "1:2-3", "ii ", {"x": "1", "y": ""}),
+        ("a", "i386", "1", "rHR", {}),
+    ]
+
+
+def test_what_only_dpkg_query_can_tell(tmp_path: Path) -> None:
+    assert database.look_up(["a"], str(tmp_path)) is None
+    (tmp_path / "status").write_text("Package: a\nStatus: install ok odd\nVersion: 1\n")
+    assert database.look_up(["a"], str(tmp_path)) is None
+    assert database.look_up(["b"], str(tmp_path)) == []
+    (tmp_path / "updates").mkdir()
+    (tmp_path / "updates" / "0001").write_text("")
+    assert database.look_up(["b"], str(tmp_path)) is None

@@ -275,9 +275,9 @@ def test_the_newest_symbol_version_is_the_greatest_number(versions: list[list[in
 
 
 def test_names_without_dns() -> None:
-    assert names._fqdn("pi", "127.0.1.1 pi\n") == "pi"
-    assert names._fqdn("pi", "127.0.1.1 pi.lan pi # x\n") == "pi.lan"
-    assert names._fqdn("pi", "") == "pi"
+    assert names.canonical_name("pi", "127.0.1.1 pi\n") == "pi"
+    assert names.canonical_name("pi", "127.0.1.1 pi.lan pi # x\n") == "pi.lan"
+    assert names.canonical_name("pi", "") == "pi"
 
 
 def test_distribution_of_a_derivative(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 
 def python(program: str) -> str:
@@ -31,6 +32,16 @@ def test_a_mock_that_is_there_stays() -> None:
         "import invoke.context; print(invoke.context.Mock is unittest.mock.Mock)"
     )
     assert shown.split() == ["True"]
+
+
+def test_invoke_reads_its_configuration_with_our_yaml(tmp_path: Path) -> None:
+    (tmp_path / "invoke.yaml").write_text("answer: [42]\n")
+    shown = python(
+        "import sys; from tvmops.cli.start import import_invoke; import_invoke(); import invoke, yaml;"
+        f"config = invoke.Config(project_location={str(tmp_path)!r}); config.load_project();"
+        "print(config['answer'][0], invoke.config.yaml is yaml)"
+    )
+    assert shown.split() == ["42", "True"]
 
 
 def test_the_command_line_starts() -> None:

@@ -93,3 +93,45 @@ def test_a_missing_file_is_empty_and_an_unreadable_one_an_error(tmp_path: Path) 
     (tmp_path / "folder").mkdir()
     with pytest.raises(knownhosts.HostKeyError, match="cannot read known host keys"):
         knownhosts.find(["board"], [tmp_path / "folder"])
+
+
+fields = st.sampled_from(
+    [
+        "board",
+        "Board,other",
+        "other",
+        "*",
+        "b?ard",
+        "!board,*",
+        "[board]:22",
+        knownhosts.hashed("board", b"x" * 20),
+        "a,a,board",
+    ]
+)
+
+
+@given(
+    st.lists(st.lists(fields, max_size=6), max_size=3), st.lists(st.sampled_from(["board", "other", "a"]), max_size=2)
+)
+def test_finding_is_matching_every_line_in_order(
+    tmp_path_factory: pytest.TempPathFactory, files: list[list[str]], asked: list[str]
+) -> None:
+    folder = tmp_path_factory.mktemp("known")
+    paths = []
+    for number, lines in enumerate(files):
+        paths.append(folder / str(number))
+        paths[-1].write_text("".join(f"{line} {LINE}\n" for line in lines))
+    every = [(path, n, line) for path, lines in zip(paths, files, strict=True) for n, line in enumerate(lines, 1)]
+    expected = [(path, n) for name in asked for path, n, line in every if knownhosts.matches(line, name)]
+    assert [(entry.path, entry.line) for entry in knownhosts.find(asked, paths)] == expected
+
+
+def test_a_file_that_was_changed_is_read_again(tmp_path: Path) -> None:
+    path = tmp_path / "known_hosts"
+    for hosts in ("board", "other", "board,x"):
+        path.write_text(f"{hosts} {LINE}\n")
+        assert len(knownhosts.find(["board"], [path])) == ("board" in hosts)
+    knownhosts.append(path, f"board {LINE}")
+    assert len(knownhosts.find(["board"], [path])) == 2
+    path.unlink()
+    assert knownhosts.find(["board"], [path]) == []

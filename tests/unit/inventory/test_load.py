@@ -143,7 +143,6 @@ def test_broken_programs_are_named(tmp_path: Path, script: str, expected: str) -
         ("all:\n\thosts:\n", ":2:1: YAML:"),
         ("all:\n  hosts:\n    a:\n    a:\n", ":4:5: 'a' is given twice (first at line 3)"),
         ("a:\n  children:\n    b:\n      children:\n        a:\n", "would be its own ancestor"),
-        ("[boards]\npi1\n", ":1:1: this is an INI inventory"),
         ("- a\n", ":1:1: an inventory is a mapping"),
         ("all:\n  vars: {x: !vault abc}\n", ":2:13: YAML: could not determine a constructor"),
     ],

@@ -31,7 +31,7 @@ def run_playbook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunPlaybook
         hosts = load_inventory([tmp_path / "hosts.yml"], playbook_dir=tmp_path)
         ran = Ran()
         PlaybookRun(plays, hosts, RunOptions(extra_vars=extra, **options)).run(
-            [ran], lambda host, notify: NotingSessions(host, notify, ran.batches[host.name])
+            [ran], lambda host, notify: NotingSessions(host, notify, ran.batches.setdefault(host.name, []))
         )
         return ran
 

@@ -61,8 +61,8 @@ class NotingSessions(HostSessions):
         super().__init__(host, None, notify)
         self._batches = batches
 
-    def session(self, root: bool) -> Any:
-        return _Noting(super().session(root), self._batches)
+    def session(self, root: bool, method: str | None = None) -> Any:
+        return _Noting(super().session(root, method), self._batches)
 
 
 RunPlaybook = Callable[..., Ran]

@@ -11,6 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tvmops.errors import ConfigError, ConfigErrors
+from tvmops.playbook.arguments import INCLUDES
+from tvmops.playbook.keywords import (
+    BLOCK_KEYWORDS,
+    HANDLER_KEYWORDS,
+    LOOP_CONTROL_KEYWORDS,
+    META_KEYWORDS,
+    PLAY_KEYWORDS,
+    ROLE_KEYWORDS,
+)
 from tvmops.playbook.load import load_playbooks
 
 PLAY = "- hosts: all\n  tasks:\n"
@@ -34,8 +43,17 @@ REFUSED = {
     "not a mapping": ("- 3\n", "1:3: a play is a mapping, not a number"),
     "no hosts": ("- name: x\n", "1:3: a play needs 'hosts'"),
     "play keyword": ("- hosts: all\n  tsaks: []\n", "2:3: a play has no keyword 'tsaks'"),
-    "unsupported play keyword": ("- hosts: all\n  serial: 2\n", "2:3: 'serial' is not supported"),
-    "roles": ("- hosts: all\n  roles: [a]\n", "2:3: 'roles' is not supported"),
+    "unsupported play keyword": ("- hosts: all\n  vars_prompt: []\n", "2:3: 'vars_prompt' is not supported"),
+    "serial": (
+        "- hosts: all\n  serial: [1, some]\n",
+        "2:15: 'serial' wants a whole number or a percentage, not 'some'",
+    ),
+    "strategy": ("- hosts: all\n  strategy: fastest\n", "2:13: strategy 'fastest' is not supported"),
+    "order": ("- hosts: all\n  order: '{{ x }}'\n", "2:10: 'order' cannot be a template"),
+    "max_fail_percentage": (
+        "- hosts: all\n  max_fail_percentage: [1]\n",
+        "2:24: 'max_fail_percentage' wants a number or a percentage, not a list",
+    ),
     "gather_facts": ("- hosts: all\n  gather_facts: maybe\n", "2:17: 'gather_facts' wants yes or no, not text"),
     "vars": ("- hosts: all\n  vars: [a]\n", "2:9: 'vars' wants a mapping of names to values, not a list"),
     "variable name": ("- hosts: all\n  vars:\n    a-b: 1\n", "3:5: 'a-b' cannot be a variable's name"),
@@ -47,8 +65,73 @@ REFUSED = {
     "unknown collection": (PLAY + "    - community.docker.x: {}\n", "3:7: there is no module 'community.docker.x'"),
     "two modules": (PLAY + "    - command: a\n      shell: b\n", "4:7: a task calls one module, here are"),
     "task keyword": (PLAY + "    - command: a\n      wehn: x\n", "4:7: a task has no keyword 'wehn'"),
-    "block": (PLAY + "    - block: []\n", "3:7: 'block' is not supported"),
-    "delegate_to": (PLAY + "    - command: a\n      delegate_to: b\n", "4:7: 'delegate_to' is not supported"),
+    "block of no list": (PLAY + "    - block: x\n", "3:14: tasks are a list, not text"),
+    "block keyword": (PLAY + "    - block: []\n      loop: [1]\n", "4:7: 'loop' cannot go with a block"),
+    "unknown block keyword": (PLAY + "    - block: []\n      recsue: []\n", "4:7: a block has no keyword 'recsue'"),
+    "rescue without block": (PLAY + "    - command: a\n      rescue: []\n", "4:7: a task has no keyword 'rescue'"),
+    "delegate_to": (PLAY + "    - command: a\n      delegate_to: [b]\n", "4:20: 'delegate_to' wants text, not a list"),
+    "until": (PLAY + "    - command: a\n      until: a ==\n", "4:14: condition: unexpected"),
+    "retries": (PLAY + "    - command: a\n      retries: often\n", "4:16: 'retries' wants a whole number, not 'often'"),
+    "delay": (PLAY + "    - command: a\n      delay: .inf\n", "4:14: 'delay' wants a number, not 'inf'"),
+    "async": (PLAY + "    - command: a\n      async: 1.5\n", "4:14: 'async' wants a whole number, not '1.5'"),
+    "loop_control": (
+        PLAY + "    - command: a\n      loop_control: x\n",
+        "4:21: 'loop_control' wants a mapping, not text",
+    ),
+    "loop_control keyword": (
+        PLAY + "    - command: a\n      loop_control: {labl: x}\n",
+        "4:22: a loop_control has no keyword 'labl'",
+    ),
+    "loop_var": (PLAY + "    - command: a\n      loop_control: {loop_var: a-b}\n", "4:32: 'a-b' cannot be a variable"),
+    "listen": (PLAY + "    - command: a\n      listen: x\n", "4:7: 'listen' is for handlers"),
+    "action and module": (PLAY + "    - action: ping\n      command: a\n", "4:7: a task calls one module, here are"),
+    "action": (PLAY + "    - action: coppy a=b\n", "3:15: there is no module 'coppy'"),
+    "templated action": (
+        PLAY + "    - action: '{{ x }} a=b'\n",
+        "3:15: 'action' wants a module's name (without templates)",
+    ),
+    "end_role": (PLAY + "    - meta: end_role\n", "3:13: there is no role here to end"),
+    "block in a block of handlers": (
+        "- hosts: all\n  handlers:\n    - block:\n        - block: []\n",
+        "4:11: a block of handlers cannot hold blocks",
+    ),
+    "role as handler": (
+        "- hosts: all\n  handlers:\n    - include_role: {name: x}\n",
+        "3:21: include_role cannot be a handler",
+    ),
+    "imported handlers that listen": (
+        "- hosts: all\n  handlers:\n    - import_tasks: site.yml\n      listen: x\n",
+        "4:7: 'listen' cannot go with import_tasks",
+    ),
+    "roles": ("- hosts: all\n  roles: web\n", "2:10: 'roles' wants a list of roles, not text"),
+    "role": ("- hosts: all\n  roles: [[web]]\n", "2:11: a role is a name or a mapping with 'role', not a list"),
+    "role without name": ("- hosts: all\n  roles: [{tags: x}]\n", "2:11: an entry of 'roles' needs 'role'"),
+    "no role": ("- hosts: all\n  roles: [web]\n", "2:11: there is no role 'web'"),
+    "templated role": ("- hosts: all\n  roles: ['{{ x }}']\n", "2:11: the name of a role cannot be a template here"),
+    "role from somewhere": (
+        "- hosts: all\n  roles: [{role: web, src: x}]\n",
+        "2:23: 'src' is not supported: roles are",
+    ),
+    "role parameter": ("- hosts: all\n  roles: [{role: web, a-b: x}]\n", "2:23: 'a-b' cannot be a variable's name"),
+    "role in free text": (PLAY + "    - import_role: web\n", "3:20: import_role takes arguments as 'name: value'"),
+    "nameless role": (PLAY + "    - import_role: {tasks_from: x}\n", "3:20: import_role needs the name of a role"),
+    "templated import of a role": (
+        PLAY + "    - import_role: {name: '{{ x }}'}\n",
+        "3:20: the role of import_role cannot be a template",
+    ),
+    "looped import of a role": (
+        PLAY + "    - import_role: {name: web}\n      loop: [1]\n",
+        "4:7: 'loop' cannot go with import_role",
+    ),
+    "apply of an import": (
+        PLAY + "    - import_role: {name: web, apply: {}}\n",
+        "3:32: import_role has no argument 'apply'",
+    ),
+    "apply": (PLAY + "    - include_tasks: {file: a, apply: x}\n", "3:39: 'apply' wants a mapping, not text"),
+    "apply keyword": (
+        PLAY + "    - include_tasks: {file: a, apply: {notfy: x}}\n",
+        "3:40: a mapping of 'apply' has no keyword 'notfy'",
+    ),
     "with_dict": (PLAY + "    - command: a\n      with_dict: {}\n", "4:7: 'with_dict' is not supported"),
     "argument": (PLAY + "    - file: {path: /x, stat: file}\n", "3:24: file has no argument 'stat'"),
     "missing argument": (PLAY + "    - file: {state: file}\n", "3:13: file needs the argument 'path'"),
@@ -93,8 +176,8 @@ REFUSED = {
     "notify": (PLAY + "    - command: a\n      notify: x\n", "4:15: there is no handler 'x' in this play"),
     "become": (PLAY + "    - command: a\n      become: perhaps\n", "4:15: 'become' wants yes or no, not text"),
     "become_method": (
-        PLAY + "    - command: a\n      become_method: su\n",
-        "4:22: become_method 'su' is not supported",
+        PLAY + "    - command: a\n      become_method: doas\n",
+        "4:22: become_method 'doas' is not supported",
     ),
     "environment": (PLAY + "    - command: a\n      environment: x\n", "4:20: 'environment' wants a mapping, not text"),
     "import": (PLAY + "    - import_tasks: none.yml\n", "3:21: {folder}/none.yml: cannot read"),
@@ -105,8 +188,8 @@ REFUSED = {
     "looped import": (PLAY + "    - import_tasks: a\n      loop: [1]\n", "4:7: 'loop' cannot go with import_tasks"),
     "include keyword": (PLAY + "    - include_tasks: site.yml\n      become: true\n", "4:7: 'become' cannot go with"),
     "include argument": (
-        PLAY + "    - include_tasks: {file: a, apply: {}}\n",
-        "3:32: include_tasks has no argument 'ap",
+        PLAY + "    - include_tasks: {file: a, aply: {}}\n",
+        "3:32: include_tasks has no argument 'apl",
     ),
     "args": (PLAY + "    - command: a\n      args: x\n", "4:13: 'args' wants a mapping, not text"),
     "given twice": (PLAY + "    - command: a\n      command: b\n", "4:7: 'command' is given twice"),
@@ -146,7 +229,13 @@ def test_all_faults_of_all_files_in_reading_order(tmp_path: Path) -> None:
         ("    - file: {path: /x, moode: '0644'}\n", "did you mean 'mode'?"),
         ("    - command: '{{ a | defualt(1) }}'\n", "did you mean 'default'?"),
         ("    - command: a\n      when: a is suceeded\n", "did you mean 'succeeded'?"),
-        ("    - command: a\n      loop_control: {}\n", "see docs/getting-started.md"),
+        ("    - command: a\n      become_method: sud\n", "did you mean 'sudo'?"),
+        ("    - command: a\n      loop_control: {index_vr: i}\n", "did you mean 'index_var'?"),
+        ("    - block: []\n      alwys: []\n", "did you mean 'always'?"),
+        ("    - include_role: {name: x, task_from: y}\n", "did you mean 'tasks_from'?"),
+        ("    - include_tasks: x.yml\n      become: true\n", "apply: {become: ...}"),
+        ("    - command: a\n      module_defaults: {}\n", "write the arguments on every task"),
+        ("    - with_sequence: count=3\n", "see docs/language.md"),
     ],
 )
 def test_suggests_what_was_meant(wrong: str, hint: str, tmp_path: Path) -> None:
@@ -165,7 +254,7 @@ def test_free_form_arguments_and_long_names(tmp_path: Path) -> None:
         + '    - command: make  -j4 chdir=/tmp "a b" creates=/tmp/x\n'
         + "    - shell:\n        cmd: echo\n      args: {chdir: /}\n"
     )
-    first, second, third = (task.args.loose({}) for task in load_playbooks([path])[0].tasks)
+    first, second, third = (task.args.loose({}) for task in load_playbooks([path])[0].tasks if not task.implicit)
     assert first == {"src": "a", "dest": "/x y", "mode": "0600"}
     assert second == {"chdir": "/tmp", "creates": "/tmp/x", "_raw_params": 'make  -j4  "a b"'}
     assert third == {"cmd": "echo", "chdir": "/"}
@@ -188,32 +277,11 @@ def test_imports_pass_on_what_they_were_given(tmp_path: Path) -> None:
     assert task.no_log is not None
 
 
-KEYWORDS = [
-    "hosts",
-    "tasks",
-    "handlers",
-    "vars",
-    "vars_files",
-    "when",
-    "loop",
-    "command",
-    "file",
-    "copy",
-    "debug",
-    "assert",
-]
-KEYWORDS += [
-    "name",
-    "tags",
-    "register",
-    "notify",
-    "import_tasks",
-    "include_tasks",
-    "args",
-    "environment",
-    "become",
-    "that",
-]
+KEYWORDS = sorted(
+    {"command", "file", "copy", "debug", "assert", "that", "meta", "set_fact", "include_vars", "web", *INCLUDES}
+    | PLAY_KEYWORDS | BLOCK_KEYWORDS | HANDLER_KEYWORDS | ROLE_KEYWORDS | LOOP_CONTROL_KEYWORDS | META_KEYWORDS
+    | {argument for arguments in INCLUDES.values() for argument in arguments}
+)  # fmt: skip
 SCALARS = st.one_of(
     st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), st.text(max_size=12),
     st.sampled_from(["{{ a }}", "{{ a", "{% if %}", "a is b", "x=1 'y", "{{ a | nope }}", "{# #}", "all"]),
@@ -223,17 +291,37 @@ ANYTHING = st.recursive(
     SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS, inner, max_size=5), max_leaves=25
 )
 TASKS = st.lists(st.dictionaries(KEYS, ANYTHING, max_size=4), max_size=4)
+BLOCKS = st.recursive(
+    TASKS,
+    lambda inner: st.lists(
+        st.fixed_dictionaries({"block": inner}, optional={"rescue": inner, "when": SCALARS}), max_size=2
+    ),
+    max_leaves=4,
+)
+ROLES = st.lists(
+    st.sampled_from(["web", "base"])
+    | st.fixed_dictionaries({"role": st.just("web")}, optional={"when": SCALARS})
+    | ANYTHING,
+    max_size=3,
+)
 PLAYS = st.lists(
-    st.fixed_dictionaries({"hosts": ANYTHING, "tasks": TASKS, "handlers": TASKS, "vars": ANYTHING}), max_size=2
+    st.fixed_dictionaries(
+        {"hosts": ANYTHING, "tasks": BLOCKS, "handlers": BLOCKS, "vars": ANYTHING, "roles": ROLES},
+        optional={"serial": ANYTHING, "strategy": ANYTHING, "timeout": ANYTHING, "pre_tasks": BLOCKS},
+    ),
+    max_size=2,
 )
 
 
 @settings(max_examples=150, deadline=None)
-@given(data=st.one_of(ANYTHING, PLAYS))
-def test_whatever_is_written_is_loaded_or_refused_with_a_place(data: object) -> None:
+@given(data=st.one_of(ANYTHING, PLAYS), role=BLOCKS, meta=st.dictionaries(KEYS, ROLES | ANYTHING, max_size=2))
+def test_whatever_is_written_is_loaded_or_refused_with_a_place(data: object, role: object, meta: object) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "site.yml"
         path.write_text(yaml.safe_dump(data), encoding="utf-8")
+        for name, content in {"web/tasks": role, "web/handlers": role, "web/meta": meta, "base/vars": meta}.items():
+            (Path(folder) / "roles" / name).mkdir(parents=True)
+            (Path(folder) / "roles" / name / "main.yml").write_text(yaml.safe_dump(content), encoding="utf-8")
         try:
             load_playbooks([path])
         except ConfigErrors as errors:

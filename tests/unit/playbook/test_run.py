@@ -37,9 +37,9 @@ def test_tasks_that_need_nothing_from_the_board_travel_together(run_playbook: Ru
     ("tasks", "batches"),
     [
         ("    - {command: 'true', register: r}\n    - debug: {var: r.rc}\n    - command: 'true'\n", [1, 1]),
-        ("    - {command: 'true', register: r}\n    - {command: 'true', when: r is changed}\n", [1, 1]),
+        ("    - {command: 'true', register: r}\n    - {command: 'true', when: r is changed}\n", [2]),
         ("    - {command: 'true', register: r}\n    - command: 'true'\n    - command: echo {{ r.rc }}\n", [2, 1]),
-        ("    - {command: 'true', register: r, failed_when: r.rc == 1}\n    - command: 'true'\n", [1, 1]),
+        ("    - {command: 'true', register: r, failed_when: r.rc == 1}\n    - command: 'true'\n", [2]),
         ("    - {command: 'true', register: r, changed_when: r.rc == 1}\n    - command: 'true'\n", [2]),
         ("    - {command: 'true', register: r, changed_when: false}\n    - command: 'true'\n", [2]),
         ("    - {command: 'true', changed_when: number == 2}\n    - command: 'true'\n", [2]),

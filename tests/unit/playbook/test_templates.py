@@ -84,6 +84,8 @@ def test_values_keep_their_types(text: Any, value: Any) -> None:
         ("{{ number.x.y + 1 }}", "the int has no key or attribute 'x'"),
         ("{{ loop_a | default(1) }}", "'loop_a' is defined by itself"),
         ("{{ loop_a is defined }}", "'loop_a' is defined by itself"),
+        ("{{ words[7] }}", "the list has no key or attribute '7'"),
+        ("{{ ([] | last) + 1 }}", "No last item, sequence was empty."),
         ("{{ 1 / 0 }}", "division by zero (ZeroDivisionError)"),
         ("{{ 'x' | from_json }}", "Expecting value"),
         ("{{ nowhere | mandatory('give me') }}", "give me"),
@@ -137,6 +139,9 @@ def test_awaited_results_and_facts_are_pending() -> None:
         "{{ result is defined }}",
         "{{ ansible_facts.x }}",
         "{{ ansible_arch }}",
+        "{{ ansible_hostname }}",
+        "{{ ansible_user_id }}",
+        "{{ packages }}",
     ):
         with pytest.raises(Pending):
             final(prepare(text), scope)
@@ -146,7 +151,8 @@ def test_awaited_results_and_facts_are_pending() -> None:
     facts.awaited = False
     facts.learn({"ansible_arch": "arm", "distribution": "Debian", "ansible_local": {"x": 1}})
     assert final(prepare("{{ ansible_arch }} {{ ansible_facts.arch }}"), scope) == "arm arm"
-    assert final(prepare("{{ ansible_distribution }} {{ ansible_local.x }}"), scope) == "Debian 1"
+    assert final(prepare("{{ distribution }} {{ ansible_facts.distribution }}"), scope) == "Debian Debian"
+    assert final(prepare("{{ ansible_local.x }}"), scope) == 1
 
 
 @pytest.mark.parametrize(

@@ -1,59 +1,45 @@
-"""One task's use of apt-get: queries, simulation, locks, update, and runs that end with a clear message."""
+"""One task's use of apt-get: simulation, locks, update, and runs that end with a clear message."""
 
-import os
 import time
 
+from .. import overlay
 from ..context import ModuleError
-from . import cache, faults, locks, packages, program, sources
+from . import cache, faults, locks, program, sources
+from .asking import QUERY_DEADLINE, Asking
 
-UPDATES = "/var/lib/dpkg/updates"
 UPDATE_DEADLINE = 1800  # seconds for fetching all package lists
-QUERY_DEADLINE = 120  # seconds for programs that only read
 
 
-class Apt:
+class Apt(Asking):
     """apt-get and dpkg with one task's options."""
 
     def __init__(self, ctx, args):
-        self.ctx = ctx
-        self.args = args
+        super().__init__(ctx, args)
         self.environment = program.environment(ctx.environment)
-        self.native = _native_architecture()
         self.unknown = ""  # why the simulation could not be had, in check mode before a first update
 
-    def query(self, names):
-        """What dpkg knows of these names; of all packages when there are none."""
-        argv = ["dpkg-query", "-W", "-f=" + packages.QUERY_FORMAT, "--"] + list(names)
-        rc, stdout, stderr = self.ctx.run(argv, timeout=QUERY_DEADLINE, env={"LC_ALL": "C"})
-        if rc not in (0, 1):
-            raise ModuleError("dpkg's database cannot be read: %s" % stderr.strip(), rc=rc, stderr=stderr)
-        return packages.parse_dpkg_query(stdout)
-
-    def at_least(self, version, other):
-        """True when Debian version `version` is `other` or newer."""
-        return self.ctx.run(["dpkg", "--compare-versions", version, "ge", other], timeout=QUERY_DEADLINE)[0] == 0
-
-    def require_root(self, purpose):
-        """Raise ModuleError when the task's user is not root."""
-        if os.geteuid() != 0:
-            raise ModuleError("only root can %s: add `become: true` to the task or play" % purpose)
-
-    def finish_interrupted(self, installed, wanted):
-        """Run `dpkg --configure -a` when an earlier run was cut off in the middle."""
-        names = {one.name for one in wanted}
-        broken = [one.name for one in installed if one.broken and one.name in names]
-        if (broken or has_unfinished_updates()) and not self.ctx.check:
-            self.configure(strict=True)
-
-    def configure(self, strict=False):
-        """Let dpkg finish what it has unpacked. Unless `strict`, a failure is left for the next apt-get to report."""
-        self.require_root("let dpkg finish an interrupted run")
-        self._wait_for_locks(time.time() + self.args["lock_timeout"])
+    def configure(self):
+        """Let dpkg finish what it has unpacked -> its Outcome."""
         self.ctx.progress("dpkg was interrupted earlier: dpkg --configure -a")
-        argv = ["dpkg", "--force-confdef", "--force-confold", "--configure", "-a"]
-        done = program.run(argv, self.environment, self.ctx.progress, status=False)
-        if done.rc != 0 and strict:
-            self._fail("dpkg was interrupted earlier and `dpkg --configure -a` cannot finish it: ", argv, done)
+        return self.dpkg(["--configure", "-a"])
+
+    def dpkg(self, words):
+        """Run dpkg without questions -> its Outcome."""
+        self.require_root("let dpkg finish an interrupted run")
+        self.wait_for_locks(time.time() + self.args["lock_timeout"])
+        argv = ["dpkg"] + self.conffile_options() + list(words)
+        return program.run(argv, self.environment, self.ctx.progress, status=False)
+
+    def name_in(self, path):
+        """The name of the package in an archive, "" when it is none."""
+        rc, stdout, _ = self.ctx.run(["dpkg-deb", "-f", path, "Package"], timeout=QUERY_DEADLINE)
+        return stdout.strip() if rc == 0 else ""
+
+    def fix_broken(self):
+        """Let apt-get bring what is half installed into order -> its Outcome."""
+        self.wait_for_locks(time.time() + self.args["lock_timeout"])
+        self.ctx.progress("packages are half installed: apt-get -f install")
+        return program.run(["apt-get", "-y", "-f"] + self._options() + ["install"], self.environment, self.ctx.progress)
 
     def refuse_patterns(self, needed):
         """Raise ModuleError for a name no package has, when apt-get would take it for a regular expression.
@@ -66,11 +52,12 @@ class Apt:
             argv = ["apt-cache", "-o", "APT::Cache::AllNames=yes", "pkgnames", one.name]
             rc, stdout, _ = self.ctx.run(argv, timeout=QUERY_DEADLINE)
             if rc == 0 and one.name not in stdout.split() and not self._excused([one.text]):
-                self._fail("", argv, program.Outcome(100, "", "E: Unable to locate package %s" % one.name))
+                self.fail("", argv, program.Outcome(100, "", "E: Unable to locate package %s" % one.name))
 
     def _excused(self, names):
-        """In check mode, an update still to come excuses names that the lists do not have."""
-        if self.ctx.check and self.args["update_cache"]:
+        """In check mode, names that the lists do not have may be in those that would be fetched."""
+        picture = overlay.active()
+        if picture is not None and (self.args["update_cache"] or picture.lists_fetched or picture.unsure):
             self.unknown = "the lists on the board do not have %s; they would be updated first" % ", ".join(names)
         return bool(self.unknown)
 
@@ -87,7 +74,10 @@ class Apt:
                 return done.stdout
         if faults.missing_packages(done.output) and self._excused([one.text for one in needed]):
             return ""
-        self._fail("", argv, done)
+        if self.ctx.check and faults.is_interrupted(done.output):
+            self.unknown = "dpkg was interrupted earlier: a real run would let it finish first"
+            return ""
+        self.fail("", argv, done)
         return ""
 
     def run(self, command):
@@ -96,7 +86,7 @@ class Apt:
         deadline = time.time() + self.args["lock_timeout"]
         repaired = False
         while True:
-            self._wait_for_locks(deadline)
+            self.wait_for_locks(deadline)
             done = program.run(argv, self.environment, self.ctx.progress)
             if done.rc == 0:
                 return done
@@ -106,14 +96,14 @@ class Apt:
                 repaired = True
                 self.configure()
                 continue
-            self._fail("", argv, done)
+            self.fail("", argv, done)
 
     def update(self, attempts):
         """Fetch the package lists, `attempts` times at most. Raises ModuleError that names the mirror."""
         argv = ["apt-get"] + program.NETWORK_OPTIONS + ["update"]
         deadline = time.time() + self.args["lock_timeout"]
         while True:
-            self._wait_for_locks(deadline)
+            self.wait_for_locks(deadline)
             done = program.run(argv, self.environment, self.ctx.progress, deadline=UPDATE_DEADLINE)
             # apt-get ends with 0 although a mirror failed, when older lists can stand in.
             if done.rc == 0 and not faults.failed_fetches(done.output):
@@ -123,14 +113,18 @@ class Apt:
                 continue
             attempts -= 1
             if attempts <= 0:
-                self._fail("the package lists could not be updated: ", argv, done)
+                self.fail("the package lists could not be updated: ", argv, done)
+
+    def conffile_options(self):
+        """What dpkg is told about changed configuration files."""
+        names = [name.strip().lstrip("-") for name in (self.args["dpkg_options"] or "").split(",")]
+        return ["--" + name for name in names if name]
 
     def _options(self):
         args = self.args
         options = list(program.NETWORK_OPTIONS)
-        for name in (args["dpkg_options"] or "").split(","):
-            if name.strip():
-                options += ["-o", "Dpkg::Options::=--" + name.strip().lstrip("-")]
+        for option in self.conffile_options():
+            options += ["-o", "Dpkg::Options::=" + option]
         if args["install_recommends"] is not None:
             options += ["-o", "APT::Install-Recommends=" + ("yes" if args["install_recommends"] else "no")]
         if args["default_release"]:
@@ -141,13 +135,15 @@ class Apt:
             options.append("--allow-change-held-packages")
         return options
 
-    def _wait_for_locks(self, deadline):
+    def wait_for_locks(self, deadline):
+        """Wait until no other package manager runs. Raises ModuleError with its name at `deadline` (time.time())."""
         problem = locks.wait(deadline, self.ctx.progress)
         if problem:
             waited = "; waited %d s (lock_timeout) for it to end" % self.args["lock_timeout"]
             raise ModuleError(problem + waited)
 
-    def _fail(self, prefix, argv, done):
+    def fail(self, prefix, argv, done):
+        """Raise the ModuleError that explains a program's failure."""
         if done.stopped == "stall":
             silent = faults.unanswered(sources.read(), done.stdout)
             message = "nothing came from the package mirror for %d s: %s" % (
@@ -164,20 +160,3 @@ class Apt:
             stdout=faults.hide_credentials(done.stdout),
             stderr=faults.hide_credentials(done.stderr),
         )
-
-
-def _native_architecture():
-    """The architecture dpkg itself is of; "" on boards with a single one, where every package is of it."""
-    try:
-        with open("/var/lib/dpkg/arch") as stream:
-            return stream.readline().strip()
-    except (IOError, OSError):
-        return ""
-
-
-def has_unfinished_updates(folder=UPDATES):
-    """True when dpkg's journal is not empty: it was stopped in the middle."""
-    try:
-        return any(name.isdigit() for name in os.listdir(folder))
-    except OSError:
-        return False

@@ -18,6 +18,20 @@ class Simulation:
         """True when apt-get would change anything."""
         return bool(self.installed or self.removed)
 
+    def forget(self, known):
+        """Leave out what an earlier task would have done: {name: version, "" for gone}."""
+        for name in [name for name, (_, new) in self.installed.items() if known.get(name) in (new, "unknown")]:
+            del self.installed[name]
+        for name in [name for name in self.removed if known.get(name) == ""]:
+            del self.removed[name]
+
+    def as_text(self):
+        """What it does to which versions, for a person."""
+        parts = []
+        for name, (old, new) in sorted(self.installed.items()):
+            parts.append("%s %s -> %s" % (name, old, new) if old else "%s %s installed" % (name, new))
+        return ", ".join(parts + ["%s %s removed" % pair for pair in sorted(self.removed.items())])
+
     def before(self):
         """{name: version} of everything that would be changed, "" for what is not there yet."""
         state = {name: old for name, (old, _) in self.installed.items()}

@@ -10,7 +10,7 @@ def collect(board):
         nodename = board.line("etc/hostname") or "localhost"
         release = board.line("proc/sys/kernel/osrelease")
         version = board.line("proc/sys/kernel/version")
-    fqdn = _fqdn(nodename, board.read("etc/hosts"))
+    fqdn = canonical_name(nodename, board.read("etc/hosts"))
     machine = board.machine
     return {
         "ansible_system": system,
@@ -35,7 +35,7 @@ def userspace(machine, bits):
     return machine
 
 
-def _fqdn(nodename, hosts):
+def canonical_name(nodename, hosts):
     """The canonical name /etc/hosts gives the board. DNS is not asked: the wait could be long."""
     for line in hosts.splitlines():
         names = line.split("#")[0].split()[1:]

@@ -3,9 +3,10 @@
 import os
 import time
 
+from .. import files, overlay
 from ..context import ModuleError
-from ..debian import cache, faults, packages, program, simulate
-from ..debian.manager import Apt
+from ..debian import cache, database, marks, packages
+from ..debian.asking import Asking
 
 SPEC = {
     "name": {"type": "list", "elements": "str", "aliases": ["pkg", "package"]},
@@ -38,14 +39,16 @@ def act(ctx, args):
     """One query to dpkg when all is as wanted; else the simulation decides, apt-get acts, and dpkg is asked again."""
     if not ctx.which("apt-get") or not ctx.which("dpkg-query"):
         raise ModuleError("this board has no apt-get: the module apt needs Debian, Ubuntu or a derivative")
-    apt = Apt(ctx, args)
+    apt = Asking(ctx, args)
     outcome = {"changed": False, "stdout": "", "stderr": ""}
-    updated = _update_cache(ctx, args, apt)
     wanted = _wanted(args)
+    _recover(apt, outcome, needed=False)
+    updated = _update_cache(ctx, args, apt)
     if wanted and args["state"] == "absent":
         _carry_out(ctx, apt, _removal(apt, args, wanted), outcome)
     elif wanted:
         _install(ctx, apt, args, wanted, outcome)
+        _mark_manual(ctx, apt, wanted)
     elif args["deb"]:
         _install_deb(ctx, apt, args, outcome)
     elif args["upgrade"] not in (None, "no"):
@@ -54,11 +57,22 @@ def act(ctx, args):
         _carry_out(ctx, apt, ["autoremove"] + (["--purge"] if args["purge"] else []), outcome)
     elif not args["autoclean"] and args["name"] is None:
         outcome["changed"] = updated
+        if ctx.check and updated:
+            outcome.update(unknown=True, msg="the lists would be fetched; whether they have changed is not known")
     if args["autoclean"]:
         _autoclean(ctx, apt, outcome)
     outcome["cache_updated"] = updated
     outcome["cache_update_time"] = int(cache.update_time())
     return outcome
+
+
+def _recover(apt, outcome, needed):
+    """As recovery.recover, which is not imported while nothing is to be done."""
+    if not needed and not database.is_interrupted():
+        return False
+    from ..debian.recovery import recover
+
+    return recover(apt, outcome, needed)
 
 
 def _wanted(args):
@@ -81,10 +95,11 @@ def _update_cache(ctx, args, apt):
     if time.time() - cache.update_time() < args["cache_valid_time"]:
         return False
     if ctx.check:
-        return True
+        fetched, overlay.active().lists_fetched = overlay.active().lists_fetched, True
+        return not fetched
     apt.require_root("fetch the package lists")
     before = cache.signature()
-    apt.update(attempts=max(1, args["update_cache_retries"]))
+    apt.acting().update(attempts=max(1, args["update_cache_retries"]))
     return cache.signature() != before
 
 
@@ -92,16 +107,30 @@ def _install(ctx, apt, args, wanted, outcome):
     installed = apt.query([one.name for one in wanted])
     if any(packages.find(one, installed, apt.native) is None for one in wanted):
         installed = apt.query([])  # a name nobody has may be one that another package provides
-    apt.finish_interrupted(installed, wanted)
     needed = [one for one in wanted if _is_needed(apt, args, one, installed)]
     if not needed:
         return
+    if _recover(apt, outcome, needed=True):
+        installed = apt.query([])
+        needed = [one for one in needed if _is_needed(apt, args, one, installed)]
+        if not needed:
+            return
     command = ["install"] + [one.argument() for one in needed]
     if args["only_upgrade"]:
         command.insert(1, "--only-upgrade")
     if args["autoremove"]:
         command.insert(1, "--auto-remove")
     _carry_out(ctx, apt, command, outcome, needed)
+
+
+def _mark_manual(ctx, apt, wanted):
+    """What a task asks for must stay when nothing else needs it any more."""
+    names = marks.automatic([one.name for one in wanted])
+    if names and not ctx.check:
+        apt.require_root("note that packages are wanted for themselves")
+        rc, _, stderr = ctx.run(["apt-mark", "manual"] + names, timeout=60)
+        if rc != 0:
+            raise ModuleError("apt-mark manual %s: %s" % (" ".join(names), stderr.strip()), rc=rc, stderr=stderr)
 
 
 def _is_needed(apt, args, wanted, installed):
@@ -142,8 +171,9 @@ def _install_deb(ctx, apt, args, outcome):
     path = args["deb"]
     if "://" in path:
         raise ModuleError("deb: %s: give a file on the board; the module get_url fetches one" % path)
-    if not os.path.isfile(path):
+    if not files.is_file(path) and not files.unsure():
         raise ModuleError("deb: there is no file %s on the board" % path)
+    path = files.local_copy(path)
     rc, text, stderr = ctx.run(["dpkg-deb", "-f", path, "Package", "Version", "Architecture"], timeout=60)
     fields = dict(line.split(": ", 1) for line in text.splitlines() if ": " in line)
     if rc != 0 or "Package" not in fields:
@@ -151,10 +181,10 @@ def _install_deb(ctx, apt, args, outcome):
     arch = fields.get("Architecture", "all")
     wanted = packages.Wanted(fields["Package"] + (":" + arch if arch != "all" else ""))
     installed = apt.query([wanted.name])
-    apt.finish_interrupted(installed, [wanted])
     found = packages.find(wanted, installed, apt.native)
     if found is not None and found.usable and found.version == fields.get("Version"):
         return
+    _recover(apt, outcome, needed=True)
     _carry_out(ctx, apt, ["install", os.path.abspath(path)], outcome)
 
 
@@ -162,9 +192,14 @@ def _carry_out(ctx, apt, command, outcome, needed=()):
     """Simulate `command`; when it would change something, run it (not in check mode) and see that it did."""
     if command is None:
         return
+    from ..debian import simulate
+
+    apt = apt.acting()
     apt.refuse_patterns(needed)
     text = "" if apt.unknown else apt.simulate(command, needed)
     simulation = simulate.parse(text)
+    if ctx.check:
+        simulation.forget(overlay.active().packages)
     outcome["stdout"] = text
     if not simulation.changes and not apt.unknown:
         _verify(apt, needed, "there is nothing newer in the package sources", outcome)
@@ -175,10 +210,13 @@ def _carry_out(ctx, apt, command, outcome, needed=()):
     if ctx.check:
         if apt.unknown:
             outcome["msg"] = apt.unknown
+        overlay.active().packages.update({one.name: one.version or "unknown" for one in needed})
+        overlay.active().packages.update(simulation.after())
         return
     apt.require_root("change packages")
     done = apt.run(command)
     outcome["stdout"], outcome["stderr"] = done.stdout, done.stderr
+    outcome["_undo"] = [{"kind": "packages", "text": simulation.as_text()}]
     _verify(apt, needed, "apt-get reported success", outcome)
 
 
@@ -212,6 +250,9 @@ def _diff(simulation):
 
 def _autoclean(ctx, apt, outcome):
     """Delete downloaded packages that can no longer be downloaded."""
+    from ..debian import faults, program
+
+    apt = apt.acting()
     outcome_of_look = program.run(["apt-get", "-s", "autoclean"], apt.environment, ctx.progress, deadline=300)
     stale = [line for line in outcome_of_look.stdout.splitlines() if line.startswith("Del ")]
     if not stale:

@@ -6,6 +6,7 @@ import os
 import shlex
 import time
 
+from .. import files
 from ..context import ModuleError
 from ..words import split_options
 
@@ -67,7 +68,8 @@ def run(ctx, args, argv, shown):
     if ctx.check:
         decided = args["creates"] is not None or args["removes"] is not None
         values = {"msg": "Command would have run if not in check mode", "stdout": "", "stderr": "", "cmd": shown}
-        return dict(values, changed=decided, skipped=not decided)
+        values.update(rc=0, start=None, end=None, delta=None)
+        return dict(_with_lines(values), changed=decided, skipped=not decided, unknown=True, _makes=_made(args))
     stdin = args["stdin"]
     if stdin is not None and args["stdin_add_newline"]:
         stdin += "\n"
@@ -83,9 +85,16 @@ def run(ctx, args, argv, shown):
     return _with_lines(values)
 
 
+def _made(args):
+    """The path that the command is said to make, None when there is none."""
+    if args["creates"] is None or glob.has_magic(args["creates"]):
+        return None
+    return os.path.join(args["chdir"] or "", os.path.expanduser(args["creates"]))
+
+
 def _needless(args):
     def found(pattern):
-        return glob.glob(os.path.join(args["chdir"] or "", os.path.expanduser(pattern)))
+        return files.matching(os.path.join(args["chdir"] or "", os.path.expanduser(pattern)))
 
     if args["creates"] is not None and found(args["creates"]):
         return "'%s' exists" % args["creates"]

@@ -5,7 +5,7 @@ import os
 import shlex
 import stat
 
-from .. import attributes, diff
+from .. import attributes, diff, files, folders
 from ..context import ModuleError
 from ..files import CHUNK, backup, hashes, kind, make_directories, replacing
 
@@ -20,6 +20,8 @@ SPEC = dict(
     remote_src={"type": "bool", "default": False},
     validate={"type": "str"},
     mode={"type": "mode", "words": ("preserve",)},
+    directory_mode={"type": "mode"},
+    local_follow={"type": "bool", "default": True},
 )
 RULES = {"required_one_of": [["content", "src"]], "mutually_exclusive": [["content", "src"]]}
 EXAMPLE = {"dest": "/etc/motd", "content": "This board is managed by tvmops.\n", "mode": "0644"}
@@ -27,6 +29,8 @@ EXAMPLE = {"dest": "/etc/motd", "content": "This board is managed by tvmops.\n",
 
 def inspect(ctx, args):
     """The file as it is, and as it should be."""
+    if is_folder(args):
+        return folders.inspect(ctx, args)
     source = _Source(ctx, args)
     if args.get("mode") == "preserve":
         args = dict(args, mode=source.mode())
@@ -35,11 +39,11 @@ def inspect(ctx, args):
     if at == "directory":
         raise ModuleError("%s is a directory: give the file's own path in dest" % dest, dest=dest)
     parent = os.path.dirname(dest) or "."
-    if not (os.path.isdir(parent) or args["dest"].endswith("/") or ctx.check):
+    if not (files.is_directory(parent) or args["dest"].endswith("/") or files.unsure()):
         raise ModuleError("the directory %s does not exist" % parent, dest=dest)
     present = {"state": at}
     desired = {"state": "file", "_source": source, "_dest": dest}
-    if at != "absent" and os.path.exists(dest):
+    if at != "absent" and files.exists(dest):
         present.update(attributes.observed(args, dest))
     desired.update(attributes.wanted(ctx, args, dest))
     if at != "absent" and not args["force"]:
@@ -55,25 +59,50 @@ def inspect(ctx, args):
 
 def apply(ctx, args, before, after):
     """Write the content if it differs, and set the attributes."""
+    if is_folder(args):
+        return folders.apply(ctx, args, before, after)
     dest, extra = after["_dest"], {}
     if before.get("sha256") == after.get("sha256") and before["state"] == after["state"]:
         attributes.apply(dest, after)
         return extra
-    if args["backup"] and os.path.isfile(dest):
+    if args["backup"] and files.is_file(dest):
         extra["backup_file"] = backup(dest)
     if args["dest"].endswith("/"):
         make_directories(os.path.dirname(dest))
-    mode, uid, gid = attributes.numbers(after)
-    with replacing(dest, mode, uid, gid) as target:
+    mode, uid, gid, mtime_ns = _attributes(before, after)
+    if ctx.check:
+        files.predict_file(dest, after["_source"].predicted(), mode, uid, gid, mtime_ns)
+        return extra
+    with replacing(dest, mode, uid, gid, mtime_ns) as target:
         after["_source"].write_to(target)
         target.flush()
         check_validity(ctx, args["validate"], target.name)
     return extra
 
 
+predict = apply
+
+
+def _attributes(before, after):
+    """Mode, owner, group and mtime of the new file.
+
+    A file of the board that replaces another brings its mode, and is ours: so it is with Ansible's copy.
+    """
+    mode, uid, gid = attributes.numbers(after)
+    status = after["_source"].status()
+    if status is None:
+        return mode, uid, gid, None
+    if before["state"] != "absent":
+        mode = stat.S_IMODE(status.st_mode) if mode is None else mode
+        uid, gid = os.geteuid() if uid == -1 else uid, os.getegid() if gid == -1 else gid
+    return mode, uid, gid, status.st_mtime_ns
+
+
 def result(ctx, args, after):
     """Ansible's return values."""
     dest = after["_dest"]
+    if is_folder(args):
+        return {"dest": args["dest"], "src": args["src"]}
     values = dict(attributes.report(dest), dest=dest)
     if values["state"] in ("file", "hard"):
         values["state"] = "file"
@@ -81,19 +110,24 @@ def result(ctx, args, after):
     return values
 
 
+def is_folder(args):
+    """True when the controller has sent a whole folder."""
+    return "tree" in (args.get("_blob") or {})
+
+
 def destination(args):
     """The path of the file to write: `dest`, or a file in it when it is a directory; links followed when asked."""
     dest = args["dest"]
-    if dest.endswith("/") or os.path.isdir(dest):
+    if dest.endswith("/") or files.is_directory(dest):
         if args.get("src") is None:
             raise ModuleError("%s is a directory: content needs the path of a file" % dest, dest=dest)
         dest = os.path.join(dest, os.path.basename(args["src"]))
-    return os.path.realpath(dest) if args.get("follow") else dest
+    return files.real_path(dest) if args.get("follow") else dest
 
 
 def check_validity(ctx, command, path):
-    """Run the `validate` command on a file that is about to be put in place; it must end with 0."""
-    if command is None:
+    """Run the `validate` command on a file that is about to be put in place; it must end with 0. Not in check mode."""
+    if command is None or ctx.check:
         return
     if "%s" not in command:
         raise ModuleError("validate needs %%s where the file's path goes: %s" % command)
@@ -121,9 +155,14 @@ class _Source:
 
     def mode(self):
         """The mode of a file on the board; the controller fills in those of its own files."""
-        if self._path is None:
+        status = self.status()
+        if status is None:
             raise ModuleError("mode: preserve needs a src")
-        return "%04o" % stat.S_IMODE(os.stat(self._path).st_mode)
+        return "%04o" % stat.S_IMODE(status.st_mode)
+
+    def status(self):
+        """The status of a file on the board, None when the content comes from the controller."""
+        return None if self._path is None else files.need_status(self._path)
 
     def for_diff(self):
         """The content to show, fetched only when it is short enough to be shown."""
@@ -133,6 +172,14 @@ class _Source:
             return "(%d bytes, too long to show)\n" % self.size
         return diff.file_content(self._local())
 
+    def predicted(self):
+        """The content as the overlay notes it, without fetching it."""
+        if self._data is not None:
+            return ("bytes", self._data)
+        if self._blob is not None:
+            return ("blob", self.sha256, self.size)
+        return ("bytes", files.read(self._path)) if self.size <= diff.LIMIT else files.content_of(self._path)
+
     def write_to(self, target):
         """Write the content to a binary file."""
         if self._data is not None:
@@ -140,7 +187,8 @@ class _Source:
             return
         import shutil
 
-        with open(self._local(), "rb") as source:
+        opened = files.open_file(self._path) if self._blob is None else open(self._local(), "rb")
+        with opened as source:
             shutil.copyfileobj(source, target, CHUNK)
 
     def _local(self):
@@ -155,12 +203,12 @@ class _Source:
         self.sha256, self.size = hashlib.sha256(self._data).hexdigest(), len(self._data)
 
     def _set_path(self, path):
-        if kind(os.path.realpath(path)) != "file":
+        if not files.is_file(path):
             raise ModuleError("src %s is not a file on the board" % path, src=path)
-        self._path, self.size = path, os.path.getsize(path)
+        self._path, self.size = path, files.need_status(path).st_size
         self.sha256 = hashes(path, "sha256")[0]
 
 
 def _sha256_if_size(path, size):
     """The hash of a file; None without reading it when its size tells that the content differs."""
-    return hashes(path, "sha256")[0] if os.path.getsize(path) == size else None
+    return hashes(path, "sha256")[0] if files.need_status(path).st_size == size else None

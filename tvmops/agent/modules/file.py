@@ -1,11 +1,11 @@
 """file: directories, links, empty files, attributes, and removing things."""
 
 import os
-import stat
+import time
 
-from .. import attributes
+from .. import attributes, files
 from ..context import ModuleError
-from ..files import default_mode, kind, make_directories, sync_directory
+from ..files import default_mode, kind
 
 SPEC = dict(
     attributes.SPEC,
@@ -44,6 +44,9 @@ def apply(ctx, args, before, after):
     return {}
 
 
+predict = apply
+
+
 def result(ctx, args, after):
     """Ansible's return values."""
     path = args["path"]
@@ -65,7 +68,7 @@ def _default_state(args, at):
 
 def _want_file(ctx, args, at):
     path = args["path"]
-    if at == "directory" or (at == "absent" and not ctx.check):
+    if at == "directory" or (at == "absent" and not files.unsure()):
         raise ModuleError("file (%s) is %s, cannot continue" % (path, at), path=path, state=at)
     before, after = {"state": at}, {"state": at}
     _add_attributes(ctx, args, before, after)
@@ -74,7 +77,7 @@ def _want_file(ctx, args, at):
 
 def _want_directory(ctx, args, at):
     path = args["path"]
-    follows = args["follow"] and os.path.isdir(path)
+    follows = args["follow"] and files.is_directory(path)
     if at not in ("absent", "directory") and not follows:
         raise ModuleError("%s already exists as a %s" % (path, at), path=path)
     before, after = {"state": at}, {"state": at if follows else "directory"}
@@ -89,28 +92,28 @@ def _want_link(ctx, args, at):
     if src is None:
         if at != "link":
             raise ModuleError("src is required for creating new symlinks", path=path)
-        src = os.readlink(path)
+        src = files.read_link(path)
     if at not in ("absent", "link"):
         _check_replaceable(args, at, "symlink")
     target = os.path.join(os.path.dirname(path), src)
-    if not args["force"] and not os.path.exists(target) and not (at == "link" and os.readlink(path) == src):
-        if not ctx.check:
+    if not args["force"] and not files.exists(target) and not (at == "link" and files.read_link(path) == src):
+        if not files.unsure():
             msg = "src %s does not exist; use force: true if you really want to create the link" % target
             raise ModuleError(msg, path=path, src=src)
     before, after = {"state": at, "src": None}, {"state": "link", "src": src}
     if at == "link":
-        before["src"] = os.readlink(path)
+        before["src"] = files.read_link(path)
     _add_owner_of_link(ctx, args, target, before, after)
     return before, after
 
 
 def _want_hard(ctx, args, at):
     path, src = args["path"], args["src"]
-    if not os.path.isfile(src):
-        if not ctx.check:
+    if not files.is_file(src):
+        if not files.unsure():
             raise ModuleError("src %s does not exist or is not a file" % src, path=path, src=src)
         return {"state": at}, {"state": "hard", "src": src}
-    same = at != "absent" and os.path.exists(path) and os.path.samefile(path, src)
+    same = at != "absent" and files.exists(path) and files.same_file(path, src)
     if at in ("directory", "other") or (at == "file" and not same):
         _check_replaceable(args, at, "hard link")
     before = {"state": "hard" if same else at, "src": src if same else None}
@@ -126,7 +129,7 @@ def _want_touch(ctx, args, at):
         if at == "absent" or args[key] != "preserve":
             before[key], after[key] = None, "now"
     _add_attributes(ctx, args, before, after)
-    if at == "absent" and not os.path.isdir(os.path.dirname(path) or ".") and not ctx.check:
+    if at == "absent" and not files.is_directory(os.path.dirname(path) or ".") and not files.unsure():
         raise ModuleError("the directory %s does not exist" % os.path.dirname(path), path=path)
     return before, after
 
@@ -139,14 +142,14 @@ def _check_replaceable(args, at, wanted):
     path = args["path"]
     if not args["force"]:
         raise ModuleError("refusing to convert from %s to %s for %s" % (at, wanted, path), path=path)
-    if at == "directory" and os.listdir(path):
+    if at == "directory" and files.names(path):
         raise ModuleError("the directory %s is not empty, refusing to convert it" % path, path=path)
 
 
 def _add_attributes(ctx, args, before, after, directory=False):
     path = args["path"]
     follow = args["follow"]
-    if os.path.exists(path) if follow else os.path.lexists(path):
+    if files.exists(path) if follow else kind(path) != "absent":
         before.update(attributes.observed(args, path, follow))
     after.update(attributes.wanted(ctx, args, path, follow, directory))
 
@@ -154,7 +157,7 @@ def _add_attributes(ctx, args, before, after, directory=False):
 def _add_owner_of_link(ctx, args, target, before, after):
     """Attributes of a link are those of what it leads to (follow) or of the link itself."""
     subject = target if args["follow"] else args["path"]
-    if args["follow"] and not os.path.exists(target):
+    if args["follow"] and not files.exists(target):
         return
     if args["follow"] or before["state"] == "link":
         before.update(attributes.observed(args, subject, args["follow"]))
@@ -166,10 +169,10 @@ def _add_owner_of_link(ctx, args, target, before, after):
 def _add_contents(ctx, args, before, after):
     """Everything below the directory whose attributes differ; links are never followed, only their owner is set."""
     found, asked = {}, {}
-    for directory, names, others in os.walk(args["path"]):
+    for directory, names, others in files.walk(args["path"]):
         for name in sorted(names + others):
             path = os.path.join(directory, name)
-            is_link = os.path.islink(path)
+            is_link = kind(path) == "link"
             now = attributes.observed(args, path, follow=False)
             then = attributes.wanted(ctx, args, path, follow=False)
             if is_link:
@@ -190,7 +193,7 @@ def _apply_attributes(args, before, after):
 
 def _make_directory(args, before, after):
     path = args["path"]
-    for made in make_directories(path):
+    for made in files.make_directories(path):
         # As Ansible: a directory that had to be made on the way gets the same attributes.
         asked = {key: after[key] for key in ("owner", "group") if key in after}
         if args["mode"] is not None:
@@ -205,65 +208,33 @@ def _make_directory(args, before, after):
 def _make_link(args, before, after):
     path = args["path"]
     if before["state"] != "link" or before["src"] != after["src"]:
-        _put_in_place(path, before["state"], lambda temporary: os.symlink(after["src"], temporary))
-    if args["follow"] and not os.path.exists(path):
+        files.make_link(after["src"], path)
+    if args["follow"] and not files.exists(path):
         return
     attributes.apply(path, after, follow=args["follow"])
 
 
 def _make_hard(args, before, after):
     if before["state"] != "hard":
-        _put_in_place(args["path"], before["state"], lambda temporary: os.link(args["src"], temporary))
+        files.make_hard_link(args["src"], args["path"])
     _apply_attributes(args, before, after)
-
-
-def _put_in_place(path, state, create):
-    """Create under another name, then rename: at no moment is there nothing at `path`."""
-    if state == "directory":
-        os.rmdir(path)
-    temporary = "%s.tvmops-%d" % (path.rstrip("/"), os.getpid())
-    if os.path.lexists(temporary):
-        os.unlink(temporary)
-    create(temporary)
-    try:
-        os.rename(temporary, path)
-    except OSError:
-        os.unlink(temporary)
-        raise
-    sync_directory(os.path.dirname(path) or ".")
 
 
 def _touch(args, before, after):
     path = args["path"]
     if before["state"] == "absent":
-        os.close(os.open(path, os.O_CREAT | os.O_WRONLY, default_mode()))
+        files.write_bytes(path, b"")
     else:
-        status = os.stat(path)
-        access, change = status.st_atime_ns, status.st_mtime_ns
-        if after.get("access_time") == after.get("modification_time") == "now":
-            os.utime(path)
-        elif "access_time" in after:
-            os.utime(path, ns=(_now_ns(), change))
-        elif "modification_time" in after:
-            os.utime(path, ns=(access, _now_ns()))
+        status, now = files.need_status(path), int(time.time() * 1e9)
+        access = now if "access_time" in after else status.st_atime_ns
+        change = now if "modification_time" in after else status.st_mtime_ns
+        if access is now or change is now:
+            files.set_times(path, access, change)
     _apply_attributes(args, before, after)
 
 
-def _now_ns():
-    import time
-
-    return int(time.time() * 1e9)
-
-
 def _remove(args, before, after):
-    path = args["path"].rstrip("/") or "/"
-    if stat.S_ISDIR(os.lstat(path).st_mode):
-        import shutil
-
-        shutil.rmtree(path)
-    else:
-        os.unlink(path)
-    sync_directory(os.path.dirname(path) or ".")
+    files.remove(args["path"])
 
 
 STATES = {

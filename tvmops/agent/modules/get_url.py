@@ -3,7 +3,7 @@
 import os
 import time
 
-from .. import attributes, download
+from .. import attributes, download, files
 from ..context import ModuleError
 from ..files import backup, hashes, kind, replacing
 
@@ -24,6 +24,7 @@ SPEC = dict(
 )
 RULES = {"required_together": [["url_username", "url_password"]]}
 CHECK = "run"
+PREDICTS = True
 EXAMPLE = {"url": "file:///etc/os-release", "dest": "/var/tmp/os-release", "mode": "0644"}
 
 
@@ -34,17 +35,19 @@ def act(ctx, args):
     dest = _destination(args)
     values = {"url": args["url"], "dest": dest, "changed": False}
     parent = os.path.dirname(dest) or "."
-    if not os.path.isdir(parent) and not ctx.check:
+    if not files.is_directory(parent) and not files.unsure():
         raise ModuleError("the directory %s does not exist" % parent, **values)
-    exists = kind(os.path.realpath(dest)) == "file"
+    exists = files.is_file(dest)
     if exists and wanted is not None:
         if hashes(dest, algorithm)[0] == wanted:
             return _finish(ctx, args, dest, dict(values, msg="file already exists"))
     elif exists and not args["force"] and not _is_directory_form(args):
         return _finish(ctx, args, dest, dict(values, msg="file already exists"))
+    since = int(files.need_status(dest).st_mtime) if exists and wanted is None and not args["force"] else None
     if ctx.check:
-        return dict(values, changed=True, msg="would be downloaded")
-    since = os.path.getmtime(dest) if exists and wanted is None and not args["force"] else None
+        if exists and wanted is None and _is_the_same(args, dest, since, ctx.progress):
+            return _finish(ctx, args, dest, dict(values, msg="not modified"))
+        return _predict(ctx, args, dest, dict(values, changed=True, msg="would be downloaded"))
     values.update(_fetch(ctx, args, dest, since, (algorithm, wanted)))
     values["elapsed"] = int(time.monotonic() - started)
     return _finish(ctx, args, dest, values)
@@ -53,7 +56,7 @@ def act(ctx, args):
 def _fetch(ctx, args, dest, since, checksum):
     """Download beside `dest`, check, and put it in place if it differs."""
     algorithm, wanted = checksum
-    target_path = os.path.realpath(dest)
+    target_path = files.real_path(dest)
     values = {}
     try:
         with replacing(target_path, *_numbers(ctx, args, target_path)) as target:
@@ -76,6 +79,33 @@ def _fetch(ctx, args, dest, since, checksum):
     return dict(values, changed=True)
 
 
+def _is_the_same(args, dest, since, progress):
+    """True when the server has what is there already; it is read as far as it is the same, and kept nowhere."""
+    with files.open_file(dest) as present:
+        try:
+            download.fetch(args, _Comparison(present), since, progress)
+        except download.NotModified:
+            return True
+        except _Different:
+            return False
+        return not present.read(1)
+
+
+class _Different(Exception):
+    """Ends a download that is not what is there."""
+
+
+class _Comparison:
+    """A file to download into that compares with another one instead."""
+
+    def __init__(self, present):
+        self._present = present
+
+    def write(self, data):
+        if self._present.read(len(data)) != bytes(data):
+            raise _Different
+
+
 class _Unchanged(Exception):
     """Leaves the block that would replace the file."""
 
@@ -86,13 +116,19 @@ def _numbers(ctx, args, path):
 
 def _finish(ctx, args, dest, values):
     """Set the attributes and add what is known of the file."""
-    if os.path.exists(dest):
+    if files.exists(dest):
         now, then = attributes.observed(args, dest), attributes.wanted(ctx, args, dest)
         if now != then:
             values["changed"] = True
-            if not ctx.check:
-                attributes.apply(dest, then)
-        values.update(attributes.report(os.path.realpath(dest)), checksum_dest=hashes(dest, "sha1")[0])
+            attributes.apply(dest, then)
+        values.update(attributes.report(files.real_path(dest)), checksum_dest=hashes(dest, "sha1")[0])
+    return values
+
+
+def _predict(ctx, args, dest, values):
+    content = ("unknown", "it would come from %s" % download.public(args["url"]))
+    target = files.real_path(dest)
+    files.predict_file(target, content, *_numbers(ctx, args, target))
     return values
 
 
@@ -111,7 +147,7 @@ def _checksum(text):
 
 
 def _is_directory_form(args):
-    return args["dest"].endswith("/") or os.path.isdir(args["dest"])
+    return args["dest"].endswith("/") or files.is_directory(args["dest"])
 
 
 def _destination(args):

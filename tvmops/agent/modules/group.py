@@ -1,6 +1,6 @@
 """group: make, change or remove a group of users."""
 
-from .. import accounts
+from .. import accounts, overlay
 from ..context import ModuleError
 
 SPEC = {
@@ -35,7 +35,7 @@ def apply(ctx, args, before, after):
     """Run groupadd, groupmod or groupdel."""
     if after["state"] == "absent":
         accounts.change(ctx, ["groupdel", args["name"]])
-        return {}
+        return _undo(args, before, "groupadd it again")
     flags = []
     if args["gid"] is not None:
         flags += ["-g", str(args["gid"])] + (["-o"] if args["non_unique"] else [])
@@ -43,7 +43,24 @@ def apply(ctx, args, before, after):
         accounts.change(ctx, ["groupmod"] + flags + [args["name"]])
     else:
         accounts.change(ctx, ["groupadd"] + (["-r"] if args["system"] else []) + flags + [args["name"]])
-    return {}
+    return _undo(args, before, "groupdel" if before["state"] == "absent" else "groupmod")
+
+
+def _undo(args, before, how):
+    return {"_undo": [{"kind": "group", "text": args["name"], "was": before, "undo": how}]}
+
+
+def predict(_ctx, args, before, after):
+    """Note in the overlay that the group would be there, or gone."""
+    groups = accounts.groups()
+    if after["state"] == "absent":
+        overlay.active().groups[args["name"]] = None
+        return
+    old = groups.get(args["name"])
+    gid = args["gid"] if args["gid"] is not None else old and old.gid
+    if gid is None:
+        gid = accounts.next_id({one.gid for one in groups.values()}, args["system"])
+    overlay.active().groups[args["name"]] = accounts.Group(args["name"], gid, old.members if old else [])
 
 
 def result(_ctx, args, _after):

@@ -1,16 +1,13 @@
 """lineinfile: one line of a text file, present or absent."""
 
-import os
 import re
 
-from .. import attributes
+from .. import textfile
 from ..context import ModuleError
-from ..files import backup, kind, make_directories, replacing
-from .copy import check_validity
+from ..textfile import compiled
 
 SPEC = dict(
-    attributes.SPEC,
-    path={"type": "path", "required": True, "aliases": ["dest", "destfile", "name"]},
+    textfile.SPEC,
     line={"type": "str", "aliases": ["value"]},
     regexp={"type": "str", "aliases": ["regex"]},
     search_string={"type": "str"},
@@ -19,9 +16,7 @@ SPEC = dict(
     insertbefore={"type": "str"},
     backrefs={"type": "bool", "default": False},
     create={"type": "bool", "default": False},
-    backup={"type": "bool", "default": False},
     firstmatch={"type": "bool", "default": False},
-    validate={"type": "str"},
 )
 RULES = {
     "required_if": [["state", "present", ["line"]], ["backrefs", True, ["regexp"]]],
@@ -42,41 +37,22 @@ def VERIFY(args):  # noqa: N802  (the contract's name)
 
 def inspect(ctx, args):
     """The file's text as it is, and as it should be."""
-    path = os.path.realpath(args["path"])
-    at = kind(path)
-    if at == "directory":
-        raise ModuleError("%s is a directory" % args["path"], rc=256, path=path)
-    exists = at != "absent"
-    if not exists and args["state"] == "present" and not args["create"] and not ctx.check:
-        raise ModuleError("%s does not exist (create: true would make it)" % args["path"], rc=257, path=path)
-    old = _read(path) if exists else b""
-    new, said, found = _edited(args, old)
-    becomes = "file" if exists or args["state"] == "present" else "absent"
-    before = {"state": "file" if exists else "absent", "content": old if exists else None}
-    after = {"state": becomes, "content": new if becomes == "file" else None, "_path": path}
+    path, old = textfile.read(args["path"])
+    if old is None and args["state"] == "present" and not args["create"]:
+        raise textfile.missing(args["path"], " (create: true would make it)")
+    new, said, found = _edited(args, old or b"")
+    before, after = textfile.states(ctx, args, path, old, None if old is None and args["state"] == "absent" else new)
     after.update(_said=said, _found=found)
-    if exists:
-        before.update(attributes.observed(args, path))
-    if becomes == "file":
-        after.update(attributes.wanted(ctx, args, path))
     return before, after
 
 
 def apply(ctx, args, before, after):
-    """Replace the file's text in one step, and set the attributes."""
-    path, extra = after["_path"], {}
-    if before["content"] == after["content"]:
-        attributes.apply(path, after)
-        return extra
-    if args["backup"] and before["state"] == "file":
-        extra["backup"] = backup(path)
-    make_directories(os.path.dirname(path))
-    mode, uid, gid = attributes.numbers(after)
-    with replacing(path, mode, uid, gid) as target:
-        target.write(after["content"])
-        target.flush()
-        check_validity(ctx, args["validate"], target.name)
-    return extra
+    """Replace the file's text in one step, and set the attributes. The copy is told as Ansible's lineinfile does."""
+    extra = textfile.apply(ctx, args, before, after)
+    return {"backup": extra["backup_file"]} if extra else {}
+
+
+predict = apply
 
 
 def result(ctx, args, after):
@@ -85,11 +61,6 @@ def result(ctx, args, after):
     if args["state"] == "absent":
         values["found"] = after["_found"]
     return values
-
-
-def _read(path):
-    with open(path, "rb") as source:
-        return source.read()
 
 
 def _edited(args, old):
@@ -105,7 +76,7 @@ def _edited(args, old):
         text = text[:-1]
     if "\n" in text:
         raise ModuleError("line must be a single line: use copy, or one lineinfile task for each line")
-    new, said = _with_line(args, lines, text.encode("utf-8", "surrogateescape"))
+    new, said = _with_line(args, lines, _bytes(text))
     return new, said, 0
 
 
@@ -115,22 +86,19 @@ def _lines(data):
     return [part + NEWLINE for part in parts[:-1]] + ([parts[-1]] if parts[-1] else [])
 
 
+def _bytes(text):
+    return text.encode("utf-8", "surrogateescape")
+
+
 def _matcher(args):
     """What finds the lines: the expression, the string, or the line itself."""
     if args["regexp"] is not None:
-        return _compiled(args["regexp"]).search
+        return compiled(_bytes(args["regexp"])).search
     if args["search_string"] is not None:
-        wanted = args["search_string"].encode("utf-8", "surrogateescape")
+        wanted = _bytes(args["search_string"])
         return lambda line: wanted in line
-    exact = args["line"].encode("utf-8", "surrogateescape").rstrip(b"\r\n")
+    exact = _bytes(args["line"]).rstrip(b"\r\n")
     return lambda line: line.rstrip(b"\r\n") == exact
-
-
-def _compiled(pattern):
-    try:
-        return re.compile(pattern.encode("utf-8", "surrogateescape"))
-    except re.error as error:
-        raise ModuleError("%r is not a regular expression: %s" % (pattern, error))
 
 
 def _with_line(args, lines, line):
@@ -175,7 +143,7 @@ def _anchor(args, lines, line):
     pattern = args["insertbefore"] if args["insertbefore"] is not None else args["insertafter"]
     if pattern in (None, "BOF", "EOF"):
         return None
-    search = _compiled(pattern).search
+    search = compiled(_bytes(pattern)).search
     return _find(lines, lambda one: one.rstrip(b"\r\n") != line and search(one), args["firstmatch"])[0]
 
 

@@ -8,7 +8,7 @@ import shlex
 import sys
 import time
 
-from .. import requirements
+from .. import files, requirements
 from ..context import ModuleError
 from ..debian.faults import hide_credentials
 
@@ -117,7 +117,7 @@ class _Task:
     def make_virtualenv(self):
         """Make the virtual environment when it is not there. Returns whether it was, or would be, made."""
         path = self.args["virtualenv"]
-        if not path or os.path.exists(os.path.join(path, "bin", "python")):
+        if not path or files.exists(os.path.join(path, "bin", "python")):
             return False
         if self.ctx.check:
             return True
@@ -142,6 +142,7 @@ class _Task:
         elif is_venv and self.args["virtualenv_python"]:
             raise ModuleError("virtualenv_python does not go with venv: write virtualenv_command: python3.x -m venv")
         if program is None:
+            files.may_come("the program %s" % words[0])
             raise ModuleError("there is no program %s on the board to make the virtual environment with" % words[0])
         command = [program] + words[1:]
         if not is_venv:
@@ -164,6 +165,7 @@ class _Task:
         if executable:
             program = self.ctx.which(executable)
             if program is None:
+                files.may_come("the program %s" % executable)
                 raise ModuleError("there is no program %s on the board" % executable)
             return [program]
         return [self.python(), "-m", "pip"]

@@ -1,10 +1,9 @@
 """stat: tell what is known about a file."""
 
-import errno
 import os
 import stat
 
-from .. import attributes
+from .. import attributes, files
 from ..files import hashes
 
 SPEC = {
@@ -36,47 +35,54 @@ PERMISSIONS = ("rusr", "wusr", "xusr", "rgrp", "wgrp", "xgrp", "roth", "woth", "
 def act(ctx, args):
     """Read only."""
     path = args["path"]
-    try:
-        status = os.stat(path) if args["follow"] else os.lstat(path)
-    except OSError as error:
-        if error.errno in (errno.ENOENT, errno.ENOTDIR):
-            return {"changed": False, "stat": {"exists": False}}
-        raise
+    status = files.status(path, args["follow"])
+    if status is None:
+        return {"changed": False, "stat": {"exists": False}}
     found = _fields(path, status)
     if found["islnk"]:
-        found["lnk_target"] = os.readlink(path)
-        found["lnk_source"] = os.path.realpath(path)
-    if found["isreg"] and found["readable"] and args["get_checksum"]:
-        found["checksum"] = hashes(path, args["checksum_algorithm"])[0]
+        found["lnk_target"] = files.read_link(path)
+        found["lnk_source"] = files.real_path(path)
+    try:
+        found.update(size=status.st_size, blocks=status.st_blocks)
+        if found["isreg"] and found["readable"] and args["get_checksum"]:
+            found["checksum"] = hashes(path, args["checksum_algorithm"])[0]
+    except files.Unknown as error:
+        found.update(size=None, blocks=None, checksum=None)
+        return {"changed": False, "stat": found, "unknown": True, "msg": error.msg}
     return {"changed": False, "stat": found}
 
 
-def _fields(path, status):
+def common_fields(path, status):
+    """What `stat` and `find` both tell of a path."""
     mode = status.st_mode
     found = {
-        "exists": True,
         "path": path,
         "mode": "%04o" % stat.S_IMODE(mode),
         "uid": status.st_uid,
         "gid": status.st_gid,
         "pw_name": attributes.user_name(status.st_uid),
         "gr_name": attributes.group_name(status.st_gid),
-        "size": status.st_size,
         "inode": status.st_ino,
         "dev": status.st_dev,
         "nlink": status.st_nlink,
         "atime": status.st_atime,
         "mtime": status.st_mtime,
         "ctime": status.st_ctime,
-        "blocks": status.st_blocks,
-        "block_size": status.st_blksize,
-        "device_type": status.st_rdev,
         "isuid": bool(mode & stat.S_ISUID),
         "isgid": bool(mode & stat.S_ISGID),
-        "readable": os.access(path, os.R_OK),
-        "writeable": os.access(path, os.W_OK),
-        "executable": os.access(path, os.X_OK),
     }
     found.update((name, test(mode)) for name, test in KINDS)
     found.update((name, bool(mode & (0o400 >> bit))) for bit, name in enumerate(PERMISSIONS))
     return found
+
+
+def _fields(path, status):
+    return dict(
+        common_fields(path, status),
+        exists=True,
+        block_size=status.st_blksize,
+        device_type=status.st_rdev,
+        readable=files.may(path, os.R_OK),
+        writeable=files.may(path, os.W_OK),
+        executable=files.may(path, os.X_OK),
+    )

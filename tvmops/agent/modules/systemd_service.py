@@ -1,8 +1,10 @@
 """systemd_service: start, stop, enable or mask a systemd unit."""
 
 import glob
+import os
 import time
 
+from .. import files, overlay
 from ..context import ModuleError
 from ..systemd import ENABLED, RUNNING, Manager
 
@@ -21,6 +23,17 @@ RULES = {
     "required_one_of": [["name", "daemon_reload", "daemon_reexec"]],
 }
 CHECK = "run"
+PREDICTS = True
+UNIT_TYPES = ("service", "socket", "timer", "mount", "target", "path", "slice", "automount", "swap", "device", "scope")
+UNIT_DIRECTORIES = {
+    "system": (
+        "/etc/systemd/system",
+        "/run/systemd/system",
+        "/usr/local/lib/systemd/system",
+        "/usr/lib/systemd/system",
+    ),
+    "user": ("~/.config/systemd/user", "/etc/systemd/user", "/usr/lib/systemd/user"),
+}
 SETTLE = 0.1  # seconds after a start before looking whether the program stayed up
 
 
@@ -67,18 +80,33 @@ class _Steps:
         self.name = args["name"]
         self.differences = {}
         self.status = manager.show(self.name)
+        if overlay.active() is not None:
+            self._predict_status()
         outcome["status"] = self.status
         if self.status.get("NeedDaemonReload") == "yes" and not ctx.check:
             outcome["warnings"] = [
                 "the files of %s changed since systemd read them: set daemon_reload: true" % self.name
             ]
 
+    def _predict_status(self):
+        """In check mode: the unit as earlier tasks would have left it."""
+        if self.status["LoadState"] == "not-found":
+            path = unit_file(self.name, self.args["scope"])
+            if path is not None:
+                self.status.update(LoadState="loaded", ActiveState="inactive", UnitFileState="disabled")
+                try:
+                    if b"[Install]" not in files.read(path):
+                        self.status["UnitFileState"] = "static"
+                except files.Unknown:
+                    pass
+        self.status.update(overlay.active().units.get(self.name, {}))
+
     def exists(self):
         """False in check mode for a unit that is not there (yet); otherwise a missing unit is a ModuleError."""
         load = self.status["LoadState"]
         if load == "not-found":
             wants_present = self.args["state"] != "stopped" or self.args["enabled"]
-            if self.ctx.check and wants_present:
+            if overlay.unsure() and wants_present:
                 self.outcome["changed"] = True
                 self.outcome["msg"] = "there is no unit %s yet; an earlier task may bring it" % self.name
                 return False
@@ -96,6 +124,7 @@ class _Steps:
         masked = "masked" in (self.status["LoadState"], self.status.get("UnitFileState"))
         if masked != self.args["masked"]:
             self._change("mask" if self.args["masked"] else "unmask", "masked", masked, self.args["masked"])
+            self._predict(LoadState="masked" if self.args["masked"] else "loaded")
             if not self.ctx.check:
                 self.status = self.outcome["status"] = self.manager.show(self.name)
 
@@ -111,6 +140,7 @@ class _Steps:
             enabled = False  # until the next boot only
         if enabled != self.args["enabled"] and not (state in ("static", "transient") and not self.args["enabled"]):
             self._change("enable" if self.args["enabled"] else "disable", "enabled", enabled, self.args["enabled"])
+            self._predict(UnitFileState="enabled" if self.args["enabled"] else "disabled")
         self.outcome["enabled"] = self.args["enabled"]
 
     def run_state(self):
@@ -133,6 +163,7 @@ class _Steps:
         if self.status["LoadState"] == "masked" and verb != "stop" and not self.ctx.check:
             raise ModuleError("%s is masked: set masked: false to be able to start it" % self.name)
         self._change(verb, "state", active, wanted)
+        self._predict(ActiveState="inactive" if verb == "stop" else "active")
         if not self.ctx.check and not self.args["no_block"]:
             self._look_again(verb)
 
@@ -156,12 +187,31 @@ class _Steps:
                 status=self.status,
             )
 
+    def _predict(self, **properties):
+        if overlay.active() is not None:
+            overlay.active().units.setdefault(self.name, {}).update(properties)
+
     def _change(self, verb, what, before, after):
         self.outcome["changed"] = True
+        note = {"kind": "service", "text": "%s: systemctl %s" % (self.name, verb), "was": before}
+        self.outcome.setdefault("_undo", []).append(note)
         self.differences[what] = (before, after)
         if not self.ctx.check:
             self.ctx.progress("systemctl %s %s" % (verb, self.name))
             self.manager.change(verb, self.name)
+
+
+def unit_file(name, scope="system"):
+    """The file that defines a unit, None when there is none; "a@b.service" is defined by "a@.service"."""
+    name = name if name.rpartition(".")[2] in UNIT_TYPES else name + ".service"
+    stem, at, rest = name.partition("@")
+    names = [name] + ([stem + at + "." + rest.rpartition(".")[2]] if at else [])
+    for directory in UNIT_DIRECTORIES[scope]:
+        for one in names:
+            path = os.path.join(os.path.expanduser(directory), one)
+            if files.exists(path):
+                return path
+    return None
 
 
 def _sysv_enabled(name):

@@ -1,7 +1,7 @@
 """template: put a file on the board that the controller has rendered with Jinja."""
 
 from .. import attributes
-from .copy import apply, inspect, result  # noqa: F401
+from .copy import apply, inspect, predict, result  # noqa: F401
 
 # How Jinja reads the source is the controller's business; the board gets the rendered text as a blob.
 SPEC = dict(

@@ -1,14 +1,14 @@
 """unarchive: unpack a tar or zip archive on the board."""
 
-import glob
 import os
 import shutil
 import stat
 
-from .. import attributes, download
+from .. import archives, attributes, download, files, specs
 from ..archives import Archive, selected
 from ..context import ModuleError
 from ..files import CHUNK, kind, make_directories, replacing, sync_directory
+from ..lease import state_directory
 
 SPEC = dict(
     attributes.SPEC,
@@ -29,14 +29,12 @@ ROOT_ONLY = ("owner", "group")
 def inspect(ctx, args):
     """The members that differ from what lies in `dest`, as they are and as the archive has them."""
     dest = args["dest"]
-    if args["creates"] is not None and glob.glob(args["creates"]):
+    if args["creates"] is not None and files.matching(args["creates"]):
         return {}, {"_members": None, "_skipped": "skipped, since %s exists" % args["creates"]}
-    if not os.path.isdir(dest) and not ctx.check:
+    if not files.is_directory(dest) and not files.unsure():
         raise ModuleError("dest %s must be an existing directory" % dest, dest=dest)
-    archive_path = _archive_path(ctx, args)
-    with Archive(archive_path) as archive:
-        members = selected(archive.members(), args["include"], args["exclude"])
-        handler = archive.kind
+    handler, found = _listed(ctx, args)
+    members = selected(found, args["include"], args["exclude"])
     before, after, todo = {}, {}, []
     for member in members:
         now, then = _compare(ctx, args, member, os.path.join(dest, member.path))
@@ -45,8 +43,35 @@ def inspect(ctx, args):
         if now != then:
             before[member.path], after[member.path] = _text(now), _text(then)
             todo.append((member, then))
-    after.update(_members=members, _todo=todo, _archive=archive_path, _handler=handler)
+    after.update(_members=members, _todo=todo, _handler=handler)
     return before, after
+
+
+def _listed(ctx, args):
+    """("tar" or "zip", members) of the archive; one that was unpacked before is known without its content."""
+    sha256 = args["_blob"]["sha256"] if args.get("_blob") is not None else None
+    folder = os.path.join(state_directory(), "archives")
+    known = archives.recall(folder, sha256) if sha256 is not None else None
+    if known is not None:
+        return known
+    with Archive(_archive_path(ctx, args)) as archive:
+        members = archive.members()
+        if sha256 is not None and not ctx.check:
+            archives.remember(folder, sha256, archive.kind, members)
+        return archive.kind, members
+
+
+def is_unpacked(args):
+    """True when the board has all of an archive of the controller's that it knows, so that it need not be sent."""
+    from ..context import Context
+
+    clean, problems = specs.validate("unarchive", args)
+    if problems or archives.recall(os.path.join(state_directory(), "archives"), args["_blob"]["sha256"]) is None:
+        return False
+    try:
+        return not inspect(Context(), clean)[1].get("_todo")
+    except (ModuleError, OSError):
+        return False
 
 
 def apply(ctx, args, before, after):
@@ -54,13 +79,18 @@ def apply(ctx, args, before, after):
     dest = args["dest"]
     todo = after["_todo"]
     made = set()
-    with Archive(after["_archive"]) as archive:
+    path_of_archive = _archive_path(ctx, args)
+    with Archive(path_of_archive) as archive:
         fresh = {member.path: member for member in archive.members()}
         for count, (member, wanted) in enumerate(todo, 1):
             ctx.progress("%d of %d: %s" % (count, len(todo), member.path))
             path = os.path.join(dest, member.path)
             make_directories(os.path.dirname(path))
-            _unpack_one(archive, fresh[member.path], path, dest, wanted)
+            if ctx.check and member.kind == "file":
+                content = ("member", path_of_archive, member.size, member.path)
+                files.predict_file(path, content, *attributes.numbers(wanted), mtime_ns=member.mtime * 10**9)
+            else:
+                _unpack_one(archive, fresh[member.path], path, dest, wanted)
             made.add(os.path.dirname(path))
     # Directories last and deepest first: unpacking into one changes its time, or may not be allowed by its mode.
     directories = [(member, wanted) for member, wanted in todo if member.kind == "directory"]
@@ -71,6 +101,9 @@ def apply(ctx, args, before, after):
     return {}
 
 
+predict = apply
+
+
 def result(ctx, args, after):
     """Ansible's return values."""
     values = {"dest": args["dest"], "src": args["src"]}
@@ -79,8 +112,8 @@ def result(ctx, args, after):
     values["handler"] = "ZipArchive" if after["_handler"] == "zip" else "TarArchive"
     if args["list_files"]:
         values["files"] = [one.path + ("/" if one.kind == "directory" else "") for one in after["_members"]]
-    if os.path.isdir(args["dest"]):
-        values.update(attributes.report(os.path.realpath(args["dest"])))
+    if files.is_directory(args["dest"]):
+        values.update(attributes.report(files.real_path(args["dest"])))
     return values
 
 
@@ -93,9 +126,9 @@ def _archive_path(ctx, args):
         raise ModuleError("the controller did not send the content of %s" % src)
     if download.is_url(src):
         raise ModuleError("src %s is a URL: download it with get_url first" % src)
-    if kind(os.path.realpath(src)) != "file":
+    if not files.is_file(src):
         raise ModuleError("src %s is not a file on the board" % src, src=src)
-    return src
+    return files.local_copy(src)
 
 
 def _compare(ctx, args, member, path):
@@ -126,11 +159,11 @@ def _owners(ctx, args, member):
     if os.geteuid() == 0:
         for key in ROOT_ONLY:
             if asked[key] is None:
-                asked[key] = _known(key, getattr(member, key), member.raw)
+                asked[key] = _known(key, getattr(member, key), member)
     return attributes.wanted(ctx, asked, "/")
 
 
-def _known(key, name, raw):
+def _known(key, name, member):
     """A name of the archive's if the board has it, else the archive's number, as tar does."""
     if name is None:
         return None
@@ -139,7 +172,7 @@ def _known(key, name, raw):
         to_id(name)
         return name
     except ModuleError:
-        return str(raw.uid if key == "owner" else raw.gid)
+        return str(member.uid if key == "owner" else member.gid)
 
 
 def _observed(args, member, path, then):
@@ -148,16 +181,16 @@ def _observed(args, member, path, then):
         return {"kind": "absent"}
     if member.kind == "hard":
         other = os.path.join(args["dest"], member.link)
-        same = at == "file" and os.path.exists(other) and os.path.samefile(path, other)
+        same = at == "file" and files.exists(other) and files.same_file(path, other)
         return dict(then) if same else {"kind": at}
-    if member.kind == "directory" and at == "link" and os.path.isdir(path):
+    if member.kind == "directory" and at == "link" and files.is_directory(path):
         return dict(then)  # a link to a directory serves as the directory, as for tar
     now = {"kind": at}
     if at != member.kind:
         return now
-    status = os.lstat(path)
+    status = files.need_status(path, follow=False)
     if at == "link":
-        now["link"] = os.readlink(path)
+        now["link"] = files.read_link(path)
     if at == "file":
         now["size"], now["mtime"] = status.st_size, int(status.st_mtime)
         if args["keep_newer"] and now["mtime"] > then["mtime"]:
@@ -179,18 +212,13 @@ def _unpack_one(archive, member, path, dest, wanted):
         make_directories(path)
     elif member.kind == "file":
         mode, uid, gid = attributes.numbers(wanted)
-        with archive.open(member) as source, replacing(path, mode, uid, gid) as target:
+        with archive.open(member) as source, replacing(path, mode, uid, gid, member.mtime * 10**9) as target:
             shutil.copyfileobj(source, target, CHUNK)
-            target.flush()
-            os.utime(target.fileno(), (member.mtime, member.mtime))
+    elif member.kind == "link":
+        files.make_link(member.link, path)
+        attributes.apply(path, wanted, follow=False)
     else:
-        if at != "absent":
-            os.unlink(path)
-        if member.kind == "link":
-            os.symlink(member.link, path)
-            attributes.apply(path, wanted, follow=False)
-        else:
-            os.link(os.path.join(dest, member.link), path, follow_symlinks=False)
+        files.make_hard_link(os.path.join(dest, member.link), path)
 
 
 def _text(state):

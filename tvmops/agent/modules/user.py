@@ -2,7 +2,7 @@
 
 import os
 
-from .. import accounts
+from .. import accounts, files, overlay
 from ..context import ModuleError
 
 SPEC = {
@@ -48,7 +48,7 @@ def inspect(ctx, args):
     _inspect_password(args, user, before, after)
     if args["create_home"]:
         home = args["home"] or (user.home if user else "/home/" + args["name"])
-        before["home_exists"] = user is not None and os.path.isdir(home)
+        before["home_exists"] = user is not None and files.is_directory(home)
         after["home_exists"] = True
     return before, after
 
@@ -85,7 +85,7 @@ def _known_group(ctx, groups, text):
         for group in groups.values():
             if group.gid == int(text):
                 return group
-    if ctx.check:
+    if overlay.unsure():
         return accounts.Group(text, None, [])
     raise ModuleError("there is no group %s on the board; the module group makes one" % text)
 
@@ -102,7 +102,7 @@ def apply(ctx, args, before, after):
     if after["state"] == "absent":
         flags = (["-r"] if args["remove"] else []) + (["-f"] if args["force"] else [])
         accounts.change(ctx, ["userdel"] + flags + [args["name"]])
-        return {}
+        return _undo(args, before)
     if before["state"] == "absent":
         accounts.change(ctx, ["useradd"] + _add_flags(args, after) + [args["name"]])
     else:
@@ -117,7 +117,52 @@ def apply(ctx, args, before, after):
         user = accounts.users().get(args["name"])
         if user is not None and not os.path.isdir(user.home):
             _make_home(user, args["skeleton"] or "/etc/skel")
-    return {}
+    return _undo(args, before)
+
+
+def _undo(args, before):
+    was = {key: value for key, value in before.items() if key != "password"}
+    return {"_undo": [{"kind": "user", "text": args["name"], "was": was}]}
+
+
+def predict(ctx, args, before, after):
+    """Note in the overlay how the account would be; a new one's number is what useradd would choose."""
+    del ctx
+    users, groups = overlay.active().users, accounts.groups()
+    if after["state"] == "absent":
+        users[args["name"]] = None
+        return
+    old = accounts.users().get(args["name"])
+    uid, gid = _predicted_numbers(args, after, old, groups)
+    home = args["home"] or (old.home if old else "/home/" + args["name"])
+    comment = args["comment"] if args["comment"] is not None else old.comment if old else ""
+    users[args["name"]] = accounts.User(
+        args["name"], uid, gid, comment, home, args["shell"] or (old.shell if old else "/bin/sh")
+    )
+    for name in after.get("groups", ()):
+        group = groups.get(name) or accounts.Group(name, None, [])
+        if group.gid is not None and args["name"] not in group.members:
+            overlay.active().groups[name] = group._replace(members=group.members + [args["name"]])
+    if after.get("home_exists") and not files.is_directory(home):
+        made = files.make_directories(home)
+        files.set_attributes(made[-1], _home_mode(), uid, gid)
+
+
+def _predicted_numbers(args, after, old, groups):
+    uid = args["uid"] if args["uid"] is not None else old and old.uid
+    if uid is None:
+        uid = accounts.next_id({one.uid for one in accounts.users().values()}, args["system"])
+    if args["group"] is not None:
+        group = groups.get(after["group"])
+        return uid, -1 if group is None or group.gid is None else group.gid
+    if old is not None:
+        return uid, old.gid
+    group = groups.get(args["name"])
+    if group is None:  # useradd makes one for the user
+        taken = {one.gid for one in groups.values()}
+        group = accounts.Group(args["name"], uid if uid not in taken else accounts.next_id(taken, args["system"]), [])
+        overlay.active().groups[args["name"]] = group
+    return uid, group.gid
 
 
 def _add_flags(args, after):
@@ -164,9 +209,9 @@ def _make_home(user, skeleton):
         shutil.copytree(skeleton, user.home, symlinks=True)
     else:
         os.mkdir(user.home)
-    for folder, folders, files in os.walk(user.home):
+    for folder, folders, others in os.walk(user.home):
         os.lchown(folder, user.uid, user.gid)
-        for name in folders + files:
+        for name in folders + others:
             os.lchown(os.path.join(folder, name), user.uid, user.gid)
     os.chmod(user.home, _home_mode())
 
