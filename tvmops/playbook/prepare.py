@@ -10,7 +10,7 @@ from typing import Any
 
 from tvmops.errors import ConfigError
 from tvmops.playbook import local
-from tvmops.playbook.conduct import Conduct, checked, conduct_of, delegate_of, flag
+from tvmops.playbook.conduct import Conduct, conduct_of, delegate_of, flag
 from tvmops.playbook.decisions import never, on_the_board, reads_own, whether
 from tvmops.playbook.faults import Pending, TemplateFault
 from tvmops.playbook.load_include import included_values
@@ -20,7 +20,7 @@ from tvmops.playbook.residual_names import names_in
 from tvmops.playbook.role_scope import search_folders
 from tvmops.playbook.sending import SENDERS
 from tvmops.playbook.state import PlayScope
-from tvmops.playbook.undefined import OMIT
+from tvmops.playbook.unforeseen import arguments, guessed
 from tvmops.playbook.values import Condition, Value, all_hold, final
 from tvmops.playbook.variables import AWAITED, Known, Layer, Scope
 
@@ -187,15 +187,15 @@ def _loop_steps(context: TaskContext, task: Task, scope: Scope, see_own: bool = 
     try:
         items = items_of(task, scope)
     except TemplateFault:
-        if guessed := _guessed(context, task, scope):
-            return [Step(result=guessed)]
+        if unknown := guessed(context.scopes.state, task, scope):
+            return [Step(result=unknown)]
         # As in Ansible, a task that is skipped anyway may have a loop that cannot be worked out.
         false = all_hold(task.when, scope)
         if false is None:
             raise
         return [Step(result=skipped(false))]
-    if guessed := _guessed(context, task, scope):
-        return [Step(result=guessed)]
+    if unknown := guessed(context.scopes.state, task, scope):
+        return [Step(result=unknown)]
     learned: dict[str, Any] = {}
     steps: list[Step] = []
     after_own = see_own and reads_own(task)
@@ -206,15 +206,6 @@ def _loop_steps(context: TaskContext, task: Task, scope: Scope, see_own: bool = 
         own = context.scope(task, variables, {**learned, str(task.register): AWAITED}) if index and after_own else None
         steps.append(step_of(context, task, inner, variables, label_of(task, variables, inner), learned, own))
     return steps
-
-
-def _guessed(context: TaskContext, task: Task, scope: Scope) -> dict[str, Any] | None:
-    """The result, in a check run, of a task that has just looked up what only a real run will tell; else None."""
-    names = context.scopes.state.results.guesses
-    if not names or not checked(task, scope, context.scopes.state):
-        return None
-    reason = f"it needs {', '.join(sorted(names))}, which only a real run can tell"
-    return {"changed": True, "unknown": True, "msg": reason}
 
 
 def skipped(condition: Condition) -> dict[str, Any]:
@@ -241,8 +232,8 @@ def step_of(  # noqa: PLR0917
     try:
         false, when = whether(context, task, scope, own)
     except TemplateFault:
-        if guessed := _guessed(context, task, scope):
-            return Step(variables, label, result=guessed)
+        if unknown := guessed(context.scopes.state, task, scope):
+            return Step(variables, label, result=unknown)
         raise
     if false is not None:
         return Step(variables, label, result=skipped(false))
@@ -272,13 +263,13 @@ def _step_that_runs(  # noqa: PLR0917
     if task.include is not None:
         return Step(variables, label, result={"changed": False, **included_values(task.include, scope)})
     target = delegate_of(task, scope, context.scopes.state)
-    args, guessed = _arguments(context, task, scope)
-    if guessed:
-        return Step(variables, label, result=guessed)
+    args, unknown = arguments(context.scopes.state, task, scope)
+    if unknown:
+        return Step(variables, label, result=unknown)
     if task.module in local.MODULES:
         result = local.run_local(task, args, scope)
         if result.get("failed"):
-            result = _guessed(context, task, scope) or result
+            result = guessed(context.scopes.state, task, scope) or result
         if learned is not None:
             learned.update(result.get("ansible_facts") or {})
         return Step(variables, label, result=result, target=target)
@@ -292,26 +283,6 @@ def _step_that_runs(  # noqa: PLR0917
             context.reading_files()
             return Step(variables, label, result=failure(error.message, error))
     return Step(variables, label, args=args, target=target)
-
-
-def _arguments(context: TaskContext, task: Task, scope: Scope) -> tuple[Any, dict[str, Any] | None]:
-    """(the task's arguments, the result of a task that a check run cannot carry out for want of them)."""
-    known = context.scopes.state.results
-    known.guesses.clear()
-    try:
-        args = final(task.args, scope)
-    except TemplateFault:
-        if not _guessed(context, task, scope):
-            raise
-        args = {}
-    if not task.args.constant and isinstance(args, dict):
-        args = {key: value for key, value in args.items() if value is not OMIT}
-    guessed = _guessed(context, task, scope)
-    if task.module == "set_fact":
-        known.unforeseen.difference_update(args)
-        known.unforeseen.update(args if guessed else ())
-        return args, None
-    return args, guessed if task.module != "debug" else None
 
 
 def _verdict(context: TaskContext, task: Task, conditions: tuple[Condition, ...] | None) -> tuple[bool | None, bool]:
