@@ -13,6 +13,10 @@ _SKIPPED: list[str] = []
 # A shell starts background jobs with Ctrl-C ignored, and every program inherits that: tests of Ctrl-C want the usual.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# Under `make test` a make that a test starts would take itself for a part of it.
+for _name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS"):
+    os.environ.pop(_name, None)
+
 
 @pytest.fixture(autouse=True)
 def _own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

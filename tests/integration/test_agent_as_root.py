@@ -72,6 +72,24 @@ def test_tasks_of_another_user_are_his(cache: Path, account: pwd.struct_passwd, 
     assert not list(Path(tempfile.gettempdir()).glob("tvmops-become-*"))
 
 
+def test_packages_for_another_user_fail_with_the_reason(cache: Path, account: pwd.struct_passwd) -> None:
+    """His process can no longer read the agent's files: what apt imports late must be there."""
+    who = {"become_user": account.pw_name, "ignore_errors": True}
+    with Driver(cache) as agent:
+        for module in ("apt", "package"):
+            [known, missing] = agent.batch(
+                [
+                    {"module": module, "args": {"name": ["bash"], "state": "present"}, **who},
+                    {"module": module, "args": {"name": ["bash", "no-such-package"], "state": "present"}, **who},
+                ]
+            )
+            assert (known["failed"], known["changed"]) == (False, False), known
+            assert missing["failed"]
+            assert "exception" not in missing
+            assert "No module named" not in missing["msg"]
+            assert "no-such-package" in missing["msg"]
+
+
 def test_a_download_for_another_user(cache: Path, account: pwd.struct_passwd) -> None:
     with Driver(cache, "/usr/bin/python3") as agent:
         args = {"url": "file:///etc/os-release", "dest": f"{account.pw_dir}/f"}

@@ -79,7 +79,9 @@ def run_as(account, run, wire, services):
     """Run a TaskRun in a child that is `account` -> the result it reported as done, or None if it died."""
     if isinstance(account, Predicted):
         return account.run(run, wire, services)
-    modules.load(run.task["module"])
+    module = modules.load(run.task["module"])
+    if hasattr(module, "prepare"):
+        module.prepare()
     if run.check or _copies_folder(run.task):  # in check mode an earlier task may have predicted files of an archive
         from . import archives  # noqa: F401
     space = _Space(account)

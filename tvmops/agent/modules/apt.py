@@ -35,6 +35,11 @@ RULES = {
 CHECK = "run"
 
 
+def prepare():
+    """Import what is imported only when there is something to do."""
+    from ..debian import faults, manager, program, recovery, simulate  # noqa: F401
+
+
 def act(ctx, args):
     """One query to dpkg when all is as wanted; else the simulation decides, apt-get acts, and dpkg is asked again."""
     if not ctx.which("apt-get") or not ctx.which("dpkg-query"):
@@ -48,7 +53,7 @@ def act(ctx, args):
         _carry_out(ctx, apt, _removal(apt, args, wanted), outcome)
     elif wanted:
         _install(ctx, apt, args, wanted, outcome)
-        _mark_manual(ctx, apt, wanted)
+        _mark_manual(ctx, wanted)
     elif args["deb"]:
         _install_deb(ctx, apt, args, outcome)
     elif args["upgrade"] not in (None, "no"):
@@ -123,11 +128,10 @@ def _install(ctx, apt, args, wanted, outcome):
     _carry_out(ctx, apt, command, outcome, needed)
 
 
-def _mark_manual(ctx, apt, wanted):
-    """What a task asks for must stay when nothing else needs it any more."""
+def _mark_manual(ctx, wanted):
+    """What a task asks for must stay when nothing else needs it any more. Others than root may ask what is there."""
     names = marks.automatic([one.name for one in wanted])
-    if names and not ctx.check:
-        apt.require_root("note that packages are wanted for themselves")
+    if names and not ctx.check and os.geteuid() == 0:
         rc, _, stderr = ctx.run(["apt-mark", "manual"] + names, timeout=60)
         if rc != 0:
             raise ModuleError("apt-mark manual %s: %s" % (" ".join(names), stderr.strip()), rc=rc, stderr=stderr)

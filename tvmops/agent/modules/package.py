@@ -9,6 +9,7 @@ SPEC = {
     "use": {"type": "str", "choices": ["auto", "apt"], "default": "auto"},
 }
 CHECK = "run"
+prepare = apt.prepare
 
 
 def act(ctx, args):
