@@ -140,7 +140,7 @@ def _names(rows):
 
 
 def _is_unknown(result):
-    return isinstance(result, dict) and result.get("unknown") is True
+    return isinstance(result, dict) and (result.get("unknown") is True or result.get("unforeseen") is True)
 
 
 def as_sent(value):

@@ -7,6 +7,7 @@ from typing import Any
 from tvmops.playbook.faults import TemplateFault
 from tvmops.playbook.prepare import Prepared, Step, TaskContext
 from tvmops.playbook.values import Condition, all_hold
+from tvmops.playbook.variables import UNFORESEEN
 
 
 def combine(prepared: Prepared, results: list[dict[str, Any]]) -> dict[str, Any]:
@@ -23,8 +24,7 @@ def combine(prepared: Prepared, results: list[dict[str, Any]]) -> dict[str, Any]
         "skipped": everything_skipped,
         "msg": "All items skipped" if everything_skipped else "All items completed",
     }
-    if any(one.get("unknown") for one in results):
-        combined["unknown"] = True
+    combined.update((key, True) for key in UNFORESEEN if any(one.get(key) for one in results))
     if failed:
         combined.update(failed=True, msg="One or more items failed")
     return combined

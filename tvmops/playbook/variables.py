@@ -57,6 +57,10 @@ class Known:
         return value
 
 
+# How a result says that nobody knows what the task would do, and that only what it would say is not known.
+UNFORESEEN = ("unknown", "unforeseen")
+
+
 class Results(Known):
     """Registered results and facts that tasks set, and which of them a check run could not know.
 
@@ -71,7 +75,7 @@ class Results(Known):
 
     def get(self, name: str, scope: Scope) -> Any:
         value = super().get(name, scope)
-        if name in self.unforeseen or (isinstance(value, dict) and value.get("unknown") is True):
+        if name in self.unforeseen or (isinstance(value, dict) and any(value.get(one) is True for one in UNFORESEEN)):
             self.guesses.add(name)
         return value
 

@@ -69,7 +69,7 @@ def run(ctx, args, argv, shown):
         decided = args["creates"] is not None or args["removes"] is not None
         values = {"msg": "Command would have run if not in check mode", "stdout": "", "stderr": "", "cmd": shown}
         values.update(rc=0, start=None, end=None, delta=None)
-        return dict(_with_lines(values), changed=decided, skipped=not decided, unknown=True, _makes=_made(args))
+        return dict(_with_lines(values), changed=decided, skipped=not decided, unforeseen=True, _makes=_made(args))
     stdin = args["stdin"]
     if stdin is not None and args["stdin_add_newline"]:
         stdin += "\n"
