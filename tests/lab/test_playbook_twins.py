@@ -19,6 +19,8 @@ from tvmops.inventory import load_inventory
 from tvmops.lab import Lab
 from tvmops.paths import project_root
 
+pytestmark = pytest.mark.timeout(900)  # a provisioning by Ansible takes its time
+
 OURS, THEIRS = "tw1", "tw2"
 # In an order in which each finds something to do; twice, because the second run must change nothing.
 PLAYBOOKS = ["provision.yml", "provision.yml", "mirrors-restore.yml", "mirrors-restore.yml"]
