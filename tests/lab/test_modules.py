@@ -73,6 +73,17 @@ def test_what_is_asked_for_is_noted_as_wanted_for_itself(machine: Machine) -> No
     assert machine.changed("apt", {"name": "tree", "state": "absent"})
 
 
+def test_young_lists_that_lost_files_are_fetched_again(machine: Machine) -> None:
+    machine.shell("rm -f /var/lib/apt/lists/*Packages*; touch /var/lib/apt/lists")
+    assert "no package tree" in machine.failure("apt", {"name": "tree"})
+    result = machine.task("apt", {"name": "tree", "update_cache": True, "cache_valid_time": 604800})
+    assert not result["failed"], result
+    assert (result["changed"], result["cache_updated"]) == (True, True)
+    missing = machine.failure("apt", {"name": "no-such", "update_cache": True, "cache_valid_time": 604800})
+    assert "no-such" in missing
+    assert machine.changed("apt", {"name": "tree", "state": "absent"})
+
+
 def test_an_update_without_news_changes_nothing(machine: Machine) -> None:
     assert not machine.changed("apt", {"update_cache": True})
 

@@ -52,7 +52,7 @@ def act(ctx, args):
     if wanted and args["state"] == "absent":
         _carry_out(ctx, apt, _removal(apt, args, wanted), outcome)
     elif wanted:
-        _install(ctx, apt, args, wanted, outcome)
+        updated = _install_with_lists(ctx, apt, args, wanted, outcome, updated) or updated
         _mark_manual(ctx, wanted)
     elif args["deb"]:
         _install_deb(ctx, apt, args, outcome)
@@ -106,6 +106,25 @@ def _update_cache(ctx, args, apt):
     before = cache.signature()
     apt.acting().update(attempts=max(1, args["update_cache_retries"]))
     return cache.signature() != before
+
+
+def _install_with_lists(ctx, apt, args, wanted, outcome, updated):  # noqa: PLR0917
+    """Install -> whether the package lists were fetched for it.
+
+    Lists that are young enough may have lost files, by a power cut: when they do not know a package they are fetched.
+    """
+    try:
+        _install(ctx, apt, args, wanted, outcome)
+    except ModuleError as error:
+        from ..debian import faults
+
+        said = "%s\n%s" % (error.values.get("stdout", ""), error.values.get("stderr", ""))
+        if updated or ctx.check or not args["update_cache"] or not faults.missing_packages(said):
+            raise
+        apt.acting().update(attempts=max(1, args["update_cache_retries"]))
+        _install(ctx, apt, args, wanted, outcome)
+        return True
+    return False
 
 
 def _install(ctx, apt, args, wanted, outcome):
