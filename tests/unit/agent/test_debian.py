@@ -355,3 +355,20 @@ def test_what_only_dpkg_query_can_tell(tmp_path: Path) -> None:
     (tmp_path / "updates").mkdir()
     (tmp_path / "updates" / "0001").write_text("")
     assert database.look_up(["b"], str(tmp_path)) is None
+
+
+def test_lists_that_a_power_cut_tore_are_removed(tmp_path: Path) -> None:
+    lists = tmp_path / cache.LISTS
+    lists.mkdir(parents=True)
+    contents = {
+        "a_Packages": "",
+        "b_Packages": "Package: b\n",
+        "c_InRelease": "Origin: x\nSui",
+        "lock": "",
+        "d.lz4": "",
+    }
+    for name, content in contents.items():
+        (lists / name).write_text(content)
+    assert cache.remove_torn(str(tmp_path)) == ["a_Packages", "c_InRelease"]
+    assert sorted(path.name for path in lists.iterdir()) == ["b_Packages", "d.lz4", "lock"]
+    assert cache.remove_torn(str(tmp_path / "nowhere")) == []

@@ -39,6 +39,28 @@ def touch(root="/"):
         pass
 
 
+def remove_torn(root="/"):
+    """Remove lists that a power cut has left empty or without an end -> their names. apt itself takes them for good."""
+    removed = []
+    for name in list_files(root):
+        path = os.path.join(root, LISTS, name)
+        if name.endswith(("_Packages", "_Release", "_InRelease")) and _is_torn(path):
+            os.unlink(path)
+            removed.append(name)
+    return removed
+
+
+def _is_torn(path):
+    try:
+        with open(path, "rb") as source:
+            if source.seek(0, os.SEEK_END) == 0:
+                return True
+            source.seek(-1, os.SEEK_END)
+            return source.read(1) != b"\n"
+    except (IOError, OSError):
+        return False
+
+
 def signature(root="/"):
     """What the lists are, for comparing before and after an update."""
     found = []

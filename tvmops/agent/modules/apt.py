@@ -121,6 +121,8 @@ def _install_with_lists(ctx, apt, args, wanted, outcome, updated):  # noqa: PLR0
         said = "%s\n%s" % (error.values.get("stdout", ""), error.values.get("stderr", ""))
         if updated or ctx.check or not args["update_cache"] or not faults.missing_packages(said):
             raise
+        apt.require_root("fetch the package lists")
+        cache.remove_torn()
         apt.acting().update(attempts=max(1, args["update_cache_retries"]))
         _install(ctx, apt, args, wanted, outcome)
         return True
