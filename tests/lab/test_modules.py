@@ -218,6 +218,18 @@ def test_a_start_that_fails_shows_the_journal(machine: Machine, kind: str) -> No
     machine.shell("systemctl stop bad; systemctl reset-failed bad || true")
 
 
+def test_a_restart_ends_a_series_of_failures(machine: Machine) -> None:
+    unit = "[Service]\nExecStart=/bin/sh -c 'test -e /run/works && exec sleep 600'\nRestart=always\nRestartSec=1s\n"
+    machine.write("/etc/systemd/system/again.service", unit + "[Unit]\nStartLimitIntervalSec=0\n")
+    machine.shell("systemctl daemon-reload; systemctl start again")
+    machine.shell("timeout 60 sh -c 'until [ $(systemctl show -P NRestarts again) -ge 2 ]; do sleep 0.1; done'")
+    machine.shell("timeout 60 sh -c 'until [ $(systemctl show -P SubState again) = auto-restart ]; do :; done'")
+    machine.shell("touch /run/works")
+    assert machine.changed("systemd_service", {"name": "again", "state": "restarted"})
+    assert machine.shell("systemctl is-active again") == "active"
+    machine.shell("systemctl stop again; rm /run/works /etc/systemd/system/again.service; systemctl daemon-reload")
+
+
 def test_masking(machine: Machine) -> None:
     machine.shell(
         "mkdir -p /run/systemd/system; printf '[Service]\\nExecStart=/bin/true\\n' > /run/systemd/system/masky.service"

@@ -171,9 +171,10 @@ class _Steps:
         """A program that dies right after its start has started for systemd, but not for the user."""
         if verb in ("start", "restart") and self.status.get("Type") in ("simple", "exec", "idle"):
             time.sleep(SETTLE)
+        before = self.status.get("NRestarts", "0")
         self.status = self.outcome["status"] = self.manager.show(self.name)
-        # systemd starts to count restarts anew with a start that was asked for.
-        restarted = self.status.get("NRestarts", "0") not in ("", "0")
+        # systemd counts restarts anew after a start that was asked for, unless the unit was about to be restarted then.
+        restarted = self.status.get("NRestarts", "0") not in ("", "0", before)
         dying = restarted or self.status["ActiveState"] == "failed" or self.status.get("SubState") == "auto-restart"
         if verb != "stop" and dying:
             raise ModuleError(
