@@ -35,23 +35,31 @@ def look_up(names, dpkg=DPKG):
     since it was written is in its journal.
     """
     try:
-        with open(os.path.join(dpkg, "status"), "rb") as source:
-            data = b"\n" + source.read()
+        told = paragraphs(os.path.join(dpkg, "status"), names)
     except (IOError, OSError):
         return None
     if is_interrupted(dpkg):
         return None
+    found = []
+    for name, paragraph in told:
+        package = _package(name, dict(FIELD.findall(paragraph.decode("utf-8", "replace"))))
+        if package is None:
+            return None
+        found.append(package)
+    return found
+
+
+def paragraphs(path, names):
+    """[(name, its paragraph in bytes), ...] of a file of dpkg's or apt's, every architecture. Raises OSError."""
+    with open(path, "rb") as source:
+        data = b"\n" + source.read()
     found = []
     for name in names:
         start = b"\nPackage: " + name.encode("ascii", "replace") + b"\n"
         at = data.find(start)
         while at >= 0:
             end = data.find(b"\n\n", at)
-            paragraph = data[at : end if end >= 0 else len(data)].decode("utf-8", "replace")
-            package = _package(name, dict(FIELD.findall(paragraph)))
-            if package is None:
-                return None
-            found.append(package)
+            found.append((name, data[at : end if end >= 0 else len(data)]))
             at = data.find(start, at + 1)
     return found
 
