@@ -45,7 +45,7 @@ class Attempts:
             try:
                 false = _first_false(conditions, self._registered)
             except _fault() as fault:
-                unknown = [name for name in _names(conditions) if _is_unknown(self._registered.get(name))]
+                unknown = [name for name in _names_in(conditions) if _is_unknown(self._registered.get(name))]
                 if self._check and unknown:
                     reason = "it needs %s, which only a real run can tell" % ", ".join(sorted(unknown))
                     return {"changed": True, "failed": False, "unknown": True, "msg": reason}
@@ -131,14 +131,6 @@ class Attempts:
         return _first_false(conditions, names) is None
 
 
-def _names(rows):
-    """The registered results that conditions read."""
-    if not isinstance(rows, list) or rows[:1] == ["lit"]:
-        return set()
-    own = {rows[1]} if rows[:1] == ["reg"] else set()
-    return own.union(*(_names(one) for one in rows))
-
-
 def _is_unknown(result):
     return isinstance(result, dict) and (result.get("unknown") is True or result.get("unforeseen") is True)
 
@@ -172,6 +164,12 @@ def _first_false(conditions, registered):
     from . import expression
 
     return expression.first_false(conditions, registered)
+
+
+def _names_in(conditions):
+    from . import expression
+
+    return expression.names_in(conditions)
 
 
 def _fault():

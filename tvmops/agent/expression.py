@@ -42,6 +42,16 @@ class ConditionFault(Exception):
     """A condition that cannot be decided; the message names it."""
 
 
+def names_in(rows):
+    """The registered results that expressions read."""
+    if isinstance(rows, dict):
+        return set().union(*(names_in(one) for one in rows.values()))
+    if not isinstance(rows, list) or rows[:1] == ["lit"]:
+        return set()
+    own = {rows[1]} if rows[:1] == ["reg"] else set()
+    return own.union(*(names_in(one) for one in rows))
+
+
 def first_false(conditions, registered):
     """The text of the first of [[expression, text]...] that does not hold, or None. Raises ConditionFault."""
     for expression, text in conditions:

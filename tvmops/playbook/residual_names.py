@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
+
+from tvmops.agent import expression
+
+_names_in: Any = expression.names_in
 
 
 def names_in(rows: Any) -> set[str]:
-    """The registered names that expressions read."""
-    if isinstance(rows, Mapping):
-        return set().union(*(names_in(one) for one in rows.values()))
-    if not isinstance(rows, list) or (rows and rows[0] == "lit"):
-        return set()
-    own = {rows[1]} if rows and rows[0] == "reg" else set()
-    return own.union(*(names_in(one) for one in rows))
+    """The registered names that expressions read, by the board's own rule."""
+    found: set[str] = _names_in(rows)
+    return found
