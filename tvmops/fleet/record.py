@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import time
+from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
 
@@ -14,9 +14,9 @@ from tvmops.playbook.plan import HostPlan
 
 
 def new_run_folder() -> Path:
-    """A fresh folder for one run, private to its user."""
-    stamp = time.strftime("%Y%m%d-%H%M%S")
-    folder = state_dir() / "runs" / f"{stamp}-{os.urandom(3).hex()}"
+    """A fresh folder for one run, private to its user. Names sort by time, within a second too."""
+    stamp = datetime.now().strftime("%Y%m%d-%H%M%S-%f")
+    folder = state_dir() / "runs" / f"{stamp}-{os.urandom(2).hex()}"
     folder.mkdir(parents=True, mode=0o700)
     return folder
 
