@@ -24,17 +24,17 @@ check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/vermin -q -t=3.5- --no-tips --violations tvmops/agent
+	$(BIN)/vermin -q -t=3.5- --no-tips --violations tvmops/agent playbooks/files
 	$(BIN)/vermin -q -t=3.8- --no-tips --violations --no-parse-comments --eval-annotations tvmops/worker
 
 unit: $(VENV)/.dev packages
 	$(BIN)/pytest tests/unit -n 2 -q
 
 integration: $(VENV)/.dev packages
-	$(BIN)/pytest tests/integration
+	$(BIN)/pytest tests/integration -n 2 --dist loadfile
 
 lab-tests: $(VENV)/.dev packages
-	$(BIN)/pytest tests/lab
+	$(BIN)/pytest tests/lab -n 2 --dist loadfile
 
 # Faults at many random moments of playbook runs: hours. ROUNDS=50 SEED=7 make soak; a failure names its seed.
 soak: $(VENV)/.dev packages

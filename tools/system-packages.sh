@@ -8,7 +8,8 @@ lab="systemd-container iproute2 openssh-server mmdebstrap zstd nftables apt-cach
 arm="qemu-user-static binfmt-support g++-aarch64-linux-gnu"
 # python3: other users, whom tests log in as, cannot read an interpreter in a home folder.
 # python3-apt: Ansible's package_facts, which ours is compared with, needs it.
-test="python3 python3-apt sudo openssh-server make"
+# cmake and what follows: builds, also for 32-bit Arm.
+test="python3 python3-apt sudo openssh-server make cmake ninja-build ccache g++-arm-linux-gnueabihf"
 
 wanted=""
 for set in "$@"; do

@@ -91,7 +91,7 @@ class LabError(TvmopsError):
 
 
 class StackError(TvmopsError):
-    """A stack, its environment or its runtime bundle cannot be made or does not fit a board."""
+    """A stack, its environment or its runtime artifact cannot be made or does not fit a board."""
 
     exit_code = 13
 
@@ -112,6 +112,12 @@ class HostBusy(TvmopsError):
     """Another run works on the host; nothing was done there."""
 
     exit_code = 16
+
+
+class BundleError(TvmopsError):
+    """An offline bundle cannot be made, read or applied."""
+
+    exit_code = 17
 
 
 class Interrupted(TvmopsError):

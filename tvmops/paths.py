@@ -19,7 +19,7 @@ def state_dir() -> Path:
 
 
 def cache_dir() -> Path:
-    """What can be made again: base images, wheels, environments, bundles ($TVMOPS_CACHE)."""
+    """What can be made again: base images, wheels, environments, artifacts ($TVMOPS_CACHE)."""
     return Path(os.environ.get("TVMOPS_CACHE") or platformdirs.user_cache_path("tvmops"))
 
 

@@ -1,4 +1,4 @@
-"""A runtime bundle unpacked on this machine, as boards have it; shared by tests of bundles and of RPC servers."""
+"""A runtime artifact unpacked on this machine, as boards have it; shared by tests of artifacts and of RPC servers."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ import sys
 from pathlib import Path
 
 from tvmops.paths import project_root
-from tvmops.stack import Bundle, ensure_bundle, load_stack
+from tvmops.stack import Artifact, ensure_artifact, load_stack
 
 STACK = "relax-0.27"
 PYTHON = f"{sys.version_info[0]}.{sys.version_info[1]}"
 TOOLS = project_root() / "playbooks" / "files"
 
 
-def bundle(part: str = "runtime") -> Bundle:
-    """The bundle of this machine's architecture and Python."""
-    return ensure_bundle(load_stack(STACK), "x86_64", PYTHON, part="runtime" if part == "runtime" else "baseline")
+def artifact(part: str = "runtime") -> Artifact:
+    """The artifact of this machine's architecture and Python."""
+    return ensure_artifact(load_stack(STACK), "x86_64", PYTHON, part="runtime" if part == "runtime" else "baseline")
 
 
-def unpack(made: Bundle, folder: Path) -> Path:
+def unpack(made: Artifact, folder: Path) -> Path:
     """Unpack and check it as provisioning does."""
     folder.mkdir(parents=True)
     subprocess.run(["tar", "-xf", made.path, "-C", folder], check=True)
@@ -32,7 +32,7 @@ def unpack(made: Bundle, folder: Path) -> Path:
 
 def make_prefix(folder: Path) -> Path:
     """A prefix as an unprivileged board has it: releases/<key>, current."""
-    made = bundle()
+    made = artifact()
     unpack(made, folder / "releases" / made.key)
     (folder / "current").symlink_to(f"releases/{made.key}")
     return folder

@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import precedence
 import pytest
@@ -61,14 +62,14 @@ def with_ansible(program: Path, playbook: str, root: Path, options: list[str]) -
 
 
 def with_tvmops(
-    playbook: str, root: Path, monkeypatch: pytest.MonkeyPatch, state: Path, options: dict[str, object]
+    playbook: str, root: Path, monkeypatch: pytest.MonkeyPatch, state: Path, options: dict[str, Any]
 ) -> tuple[dict[str, int], int]:
     monkeypatch.chdir(HERE)
     monkeypatch.setenv("TVMOPS_STATE", str(state))
     monkeypatch.setenv("TWIN_VARIABLE", "from the environment")
     inventory = load_inventory([Path("inventory.yml")], playbook_dir=HERE)
-    extra = {"root": str(root), **options.pop("extra_vars", {})}  # type: ignore[dict-item]
-    recap = run_playbook([playbook], inventory, RunOptions(extra_vars=extra, **options))  # type: ignore[arg-type]
+    extra = {"root": str(root), **options.pop("extra_vars", {})}
+    recap = run_playbook([playbook], inventory, RunOptions(extra_vars=extra, **options))
     return counts(recap.hosts["twin"]), recap.exit_code
 
 

@@ -156,6 +156,33 @@ def test_sudo_is_not_installed(sshd: Sshd, make_account: Callable[..., Account])
     connection.close()
 
 
+def program(account: Account, text: str) -> str:
+    """A program in the user's home."""
+    path = account.home / "program"
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+@pytest.mark.parametrize("end", ["kill -9 $$", "sh -c 'kill -9 $$'; exit $?"])
+def test_a_sudo_that_is_killed_says_that_the_board_goes_down(
+    sshd: Sshd, make_account: Callable[..., Account], end: str
+) -> None:
+    account = make_account()
+    connection = login(sshd, account)
+    with pytest.raises(HostUnreachable, match=r"went away: what starts the agent was killed \(signal"):
+        AgentSession(connection, become=Become(exe=program(account, end)))
+    connection.close()
+
+
+def test_a_sudo_that_fails_without_a_word(sshd: Sshd, make_account: Callable[..., Account]) -> None:
+    account = make_account()
+    connection = login(sshd, account)
+    with pytest.raises(BecomeError, match="sudo to root failed: sudo ended without a word"):
+        AgentSession(connection, become=Become(exe=program(account, "exit 1")))
+    connection.close()
+
+
 def test_a_user_who_does_not_exist(sshd: Sshd, make_account: Callable[..., Account]) -> None:
     connection = login(sshd, make_account(WITHOUT_PASSWORD))
     with pytest.raises(BecomeError, match="there is no user 'nobody-knows' on it"):

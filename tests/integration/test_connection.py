@@ -273,9 +273,12 @@ def test_nobody_listens_behind_the_tunnel(connection: Connection) -> None:
         reserved.bind(("127.0.0.1", 0))
         port = reserved.getsockname()[1]
         # An orderly end would look like an empty answer.
-        with connection.forward(port) as tunnel, pytest.raises(ConnectionError):  # noqa: SIM117
-            with socket.create_connection(("127.0.0.1", tunnel.port), 10) as client:
-                assert client.recv(1) != b""
+        with (
+            connection.forward(port) as tunnel,
+            pytest.raises(ConnectionError),
+            socket.create_connection(("127.0.0.1", tunnel.port), 10) as client,
+        ):
+            assert client.recv(1) != b""
 
 
 def test_tunnels_end_with_their_connection(make_sshd: Callable[..., Sshd], echo_port: int) -> None:

@@ -325,6 +325,13 @@ def test_a_port_that_is_none(port: object) -> None:
         ServerPlace.of(host)
 
 
+@pytest.mark.parametrize("key", ["two words", "{{ inventory_hostname }}", "k'"])
+def test_a_key_that_is_no_word(key: str) -> None:
+    host = Host("b", {"tvm_rpc_key": key}, {"tvm_rpc_key": "inventory/hosts.yml:8"})
+    with pytest.raises(ConfigError, match=r"inventory/hosts.yml:8: tvm_rpc_key: .* is no word"):
+        ServerPlace.of(host)
+
+
 # Sweeps' way to it ------------------------------------------------------------------------------------------------
 
 

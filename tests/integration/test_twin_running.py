@@ -6,7 +6,6 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +79,10 @@ def test_same_recaps_and_files(case: str, tmp_path: Path, monkeypatch: pytest.Mo
     inventory = load_inventory([Path("hosts.yml")], playbook_dir=HERE)
     recap = run_playbook([playbook], inventory, RunOptions(limit=limit, extra_vars={"root": str(roots[1])}, **ours))
     numbers = {host: counts(one) for host, one in recap.hosts.items()}
-    files: Callable[[Path], dict[str, Any]] = lambda root: without_place(tree(root), root)  # noqa: E731
+
+    def files(root: Path) -> dict[str, Any]:
+        return without_place(tree(root), root)
+
     assert files(roots[1]) == files(roots[0]), output
     # Ansible leaves hosts out that came to nothing.
     assert {**dict.fromkeys(numbers, NOTHING), **expected} == numbers, output

@@ -107,13 +107,14 @@ def test_killed_sshd_comes_back(lab: Lab, board: Board) -> None:
 
 
 def test_cpu_is_limited(lab: Lab, board: Board) -> None:
-    loop = "import time; t = time.process_time()\nfor _ in range(3000000): pass\nprint(time.process_time() - t)"
-    wall = "import time; t = time.monotonic()\nfor _ in range(3000000): pass\nprint(time.monotonic() - t)"
-    cost = float(shell(lab, board, f'python3 -c "{loop}"'))
+    loop = "import time\nend = time.monotonic() + 2\nwhile time.monotonic() < end: pass\nprint(time.process_time())"
+    # Whatever else this machine does can only take from the share that is left: the limit alone keeps it this low.
     lab.fault(board, "cpu", "20")
-    limited = float(shell(lab, board, f'python3 -c "{wall}"'))
-    assert limited > 2.5 * cost
+    limited = float(shell(lab, board, f'python3 -c "{loop}"'))
+    assert 0.05 < limited / 2 < 0.3
     lab.fault(board, "clear")
+    free = float(shell(lab, board, f'python3 -c "{loop}"'))
+    assert free > 1.3 * limited
     assert login_seconds(lab, board) < 15
 
 

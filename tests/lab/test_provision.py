@@ -86,7 +86,7 @@ def test_the_second_run_changes_nothing(lab: Lab, first_run: tuple[str, int], pr
 
 def test_ansible_finds_nothing_to_change_either(lab: Lab, provisioned: str, tmp_path: Path) -> None:
     variables = tmp_path / "release.json"
-    argv = [sys.executable, "-m", "tvmops", "stack.bundle", "--python", "3.11", "--vars"]
+    argv = [sys.executable, "-m", "tvmops", "stack.artifact", "--python", "3.11", "--vars"]
     variables.write_text(subprocess.run(argv, check=True, stdout=subprocess.PIPE, text=True).stdout)
     argv = [str(ansible_program()), "-i", str(lab.inventory_path), "--limit", provisioned]
     argv += [str(project_root() / "playbooks" / "provision.yml"), "-e", f"@{variables}"]
@@ -161,6 +161,25 @@ def test_rpc_stop_and_restart(lab: Lab, provisioned: str) -> None:
     assert tvmops(lab, "rpc.status", "--host", provisioned).returncode == 0
 
 
+def test_drivers_of_accelerators_can_keep_what_they_compile(lab: Lab, provisioned: str) -> None:
+    server = ("playbook", "playbooks/rpc-server.yml", "--host", BOARD)
+    done = tvmops(lab, *server, "-e", "tvm_rpc_devices=true")
+    assert done.returncode == 0, done.stdout + done.stderr
+    try:
+        main = shell(lab, BOARD, "systemctl show -p MainPID --value tvm-rpc-server")
+        told = dict(
+            line.split("=", 1) for line in shell(lab, BOARD, f"tr '\\0' '\\n' < /proc/{main}/environ").splitlines()
+        )
+        # As the server, in the server's own view of the file system.
+        inside = f"nsenter --target {main} --mount setpriv --reuid=tvm --regid=tvm --clear-groups"
+        for name in ("XDG_CACHE_HOME", "POCL_CACHE_DIR", "CUDA_CACHE_PATH"):
+            shell(lab, BOARD, f"{inside} mkdir -p {told[name]} && {inside} touch {told[name]}/kernel")
+        assert shell(lab, BOARD, f"{inside} touch /var/lib/tvm/x 2>&1 || echo refused").endswith("refused")
+    finally:
+        done = tvmops(lab, *server)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_a_port_taken_by_another_program_is_named(lab: Lab, provisioned: str) -> None:
     shell(lab, BOARD, f"systemctl stop tvm-rpc-server; {HTTP}; sleep 1")
     output, _ = provision(lab, fails=True)
@@ -199,7 +218,8 @@ def test_package_sources_come_back_byte_by_byte(lab: Lab, bare: str, provisioned
     assert shell(lab, BOARD, SOURCES) == bare
     assert shell(lab, BOARD, "ls /etc/apt/*.tvmops.orig 2>/dev/null || true") == ""
     again = tvmops(lab, "playbook", "playbooks/mirrors-restore.yml", "--host", BOARD)
-    assert RECAP.search(again.stdout)[2] == "0"  # type: ignore[index]
+    found = RECAP.search(again.stdout)
+    assert found and found[2] == "0"
 
 
 def test_sources_in_deb822_form_are_switched_and_restored(lab: Lab, provisioned: str) -> None:

@@ -11,6 +11,7 @@ import stat
 import threading
 import time
 
+from .incoming import Messages
 from .lease import SILENCE, clock
 from .spool import encode, unusual
 
@@ -263,24 +264,18 @@ class Wire:
         poll.poll(STUCK_POLL * 1000)
 
     def _read(self):
-        buffer = bytearray()
+        incoming = Messages()
         greeted = False
         while True:
             chunk = self._receive_bytes()
             if not chunk:
                 break
             self.heard = clock()
-            searched = len(buffer)
-            buffer += chunk
-            end = buffer.find(b"\n", searched)
-            while end >= 0:
-                message = _parse(bytes(buffer[:end]))
-                del buffer[: end + 1]
+            for message in incoming.feed(chunk):
                 # Before the first message there may be a sudo password that sudo did not ask for: drop it unseen.
                 if isinstance(message, dict) or greeted:
                     greeted = True
                     self._take(message)
-                end = buffer.find(b"\n")
         if not self._ended:
             self.gone = True
         self._put(None)
@@ -316,14 +311,3 @@ class Wire:
                 self._arrived.wait()
             self._queue.append(message)
             self._arrived.notify_all()
-
-
-def _parse(line):
-    """The message on a line, or the text of what is wrong with it (without the line: it may hold a secret)."""
-    try:
-        message = json.loads(line.decode("utf-8"))
-    except ValueError:
-        return "a line of %d bytes is not JSON" % len(line)
-    if not isinstance(message, dict) or not isinstance(message.get("op"), str):
-        return 'a message is not an object with an "op"'
-    return message

@@ -23,7 +23,10 @@ class Services:
         self._run_dir = None
         self._scratch = None
         self._keep = os.path.join(cache, "blobs") if keep_blobs else None
-        self._store = blobs.BlobStore(self._blob_dir, wire, made=keep_blobs)
+        self._store = blobs.BlobStore(
+            self._blob_dir, wire, made=keep_blobs, transfers=None if keep_blobs else os.path.join(cache, "transfers")
+        )
+        self._accepted = False
         self.recorder = recording.Recorder(self.blob)
         self._task = None
         self._emit = None
@@ -97,6 +100,7 @@ class Services:
             self._store.prefetch(batch.get("tasks") or ())
         if self._wire.gone:
             return False
+        self._accepted = True
         if self._wire.spool is not None:
             self._wire.spool.begin(batch, frozenset(task["id"] for task in batch["tasks"] if _hides(task)))
         return True
@@ -144,6 +148,7 @@ class Services:
     def close(self, delivered=False):
         """Remove everything this run has put on the board for itself, but what it owes to a controller that is gone."""
         self.recorder.close()
+        self._store.release(used=self._accepted)
         spool = self._wire.take_spool()
         if spool is not None:
             spool.close(delivered)

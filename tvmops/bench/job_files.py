@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
 import json
 import os
 import shutil
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tvmops.bench.leases import POLL_SECONDS, Cancelled
+from tvmops.digests import file_sha256
 from tvmops.paths import state_dir
 
 SCHEMA = 1
@@ -89,13 +89,4 @@ def compiled(key: str) -> bool:
     needed = [ARTIFACT, REFERENCE] + ([result["baseline_model"]] if result.get("baseline_model") else [])
     if not result["ok"] or not all((folder / name).is_file() for name in needed):
         return False
-    return bool(result.get("artifact_sha256") == sha256_of(folder / ARTIFACT))
-
-
-def sha256_of(path: Path) -> str:
-    """The sha256 of a file's content."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+    return bool(result.get("artifact_sha256") == file_sha256(folder / ARTIFACT))

@@ -1,35 +1,24 @@
 """Who may use a board, and this machine's processor, right now: locks that also hold between two sweeps.
 
-They are flocks on files in the state folder, so the kernel frees them when their holder dies, however it dies.
+They are locks of tvmops/board_locks.py, so the kernel frees them when their holder dies, however it dies.
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
-import getpass
-import json
-import os
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
 
+from tvmops.board_locks import holder, open_lock, sign, take
 from tvmops.errors import JobFailed
-from tvmops.paths import state_dir
 
 POLL_SECONDS = 0.1
 
 
 class Cancelled(Exception):
     """The sweep was interrupted while something waited."""
-
-
-def lease_folder() -> Path:
-    """Where the lock files are."""
-    return state_dir() / "leases"
 
 
 @contextlib.contextmanager
@@ -45,23 +34,19 @@ def board_lease(
 
     Raises JobFailed naming the holder when the deadline passes, Cancelled when the sweep was interrupted.
     """
-    path = lease_folder() / host.replace("/", "_")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+", encoding="utf-8") as file:
-        if not _take(file.fileno(), fcntl.LOCK_EX):
-            on_wait(f"{host} is held by {_holder(path)}")
+    with open_lock(host) as file:
+        if not take(file, fcntl.LOCK_EX):
+            on_wait(f"{host} is held by {holder(file)}")
             until = time.monotonic() + deadline
-            while not _take(file.fileno(), fcntl.LOCK_EX):
+            while not take(file, fcntl.LOCK_EX):
                 if cancelled.wait(POLL_SECONDS):
                     raise Cancelled
                 if time.monotonic() > until:
                     raise JobFailed(
-                        f"{host}: still held by {_holder(path)} after {deadline:.0f} s",
+                        f"{host}: still held by {holder(file)} after {deadline:.0f} s",
                         "wait for that sweep, or raise timeouts.board in the sweep file",
                     )
-        file.truncate(0)
-        file.write(json.dumps(_self(purpose)))
-        file.flush()
+        sign(file, purpose)
         yield
         file.truncate(0)
 
@@ -122,39 +107,11 @@ class CpuGate:
 
     @contextlib.contextmanager
     def _between_sweeps(self, mode: int) -> Iterator[None]:
-        path = lease_folder() / "this-processor"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a+", encoding="utf-8") as file:
-            if not _take(file.fileno(), mode):
+        with open_lock("this-processor") as file:
+            if not take(file, mode):
                 self._on_wait("another sweep uses this machine's processor")
                 # No deadline of its own: every holder's job has one.
-                while not _take(file.fileno(), mode):
+                while not take(file, mode):
                     if self._cancelled.wait(POLL_SECONDS):
                         raise Cancelled
             yield
-
-
-def _take(descriptor: int, mode: int) -> bool:
-    try:
-        fcntl.flock(descriptor, mode | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _self(purpose: str) -> dict[str, Any]:
-    return {
-        "pid": os.getpid(),
-        "user": getpass.getuser(),
-        "on": socket.gethostname(),
-        "purpose": purpose,
-        "since": time.strftime("%Y-%m-%d %H:%M:%S"),
-    }
-
-
-def _holder(path: Path) -> str:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        return f"{found['purpose']} of {found['user']} (pid {found['pid']} on {found['on']}, since {found['since']})"
-    except (OSError, ValueError, KeyError, TypeError):
-        return "another sweep"

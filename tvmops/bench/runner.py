@@ -182,6 +182,8 @@ class JobRunner:
         if endpoint is not None:
             seconds = int(self._timeouts.measure)
             document["rpc"] = {"host": endpoint.host, "port": endpoint.port, "session_timeout": seconds}
+            if endpoint.key:
+                document["rpc"]["key"] = endpoint.key
             document["board"] = {"tvm_version": endpoint.tvm_version}
         return self._in_worker(job, document, self._timeouts.measure + WORKER_MARGIN_SECONDS)
 

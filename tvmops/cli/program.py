@@ -21,9 +21,11 @@ from tvmops.errors import ConfigError
 TOP: dict[str, str] = {
     "provision": "provision",
     "playbook": "provision",
+    "build": "build",
     "attach": "attach",
     "restore": "restore",
     "trust": "trust",
+    "ssh-config": "ssh_config",
     "facts": "facts",
     "sweep": "sweep",
     "report": "report",
@@ -32,7 +34,7 @@ TOP: dict[str, str] = {
     "warm": "warm",
 }
 # Themes whose commands carry the theme's name: lab.up.
-GROUPS: tuple[str, ...] = ("inventory", "lab", "stack", "env", "rpc")
+GROUPS: tuple[str, ...] = ("inventory", "lab", "stack", "env", "rpc", "release", "bundle")
 # With these, Invoke shows or completes the names of all commands.
 NEED_ALL = ("--list", "--complete")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +13,11 @@ from invoke.tasks import Task
 from tvmops.cli.common import HOST_HELP, INVENTORY_HELP, command, load
 from tvmops.cli.warming import WARM_HELP, use_warm
 from tvmops.errors import ConfigError
-from tvmops.paths import find_project_file
+from tvmops.paths import find_project_file, user_path
 
 if TYPE_CHECKING:
     from tvmops.fleet.lost import Manners
+    from tvmops.fleet.paper import SavedBoard
     from tvmops.fleet.recap import Recap
     from tvmops.fleet.run import PlaybookRun
     from tvmops.inventory.model import Host, Inventory
@@ -56,6 +58,7 @@ HELP = {
     "quiet": "show failures and the recap only",
     "warm": WARM_HELP,
 }
+FACTS_HELP = "with --check: touch no board; plan for one of which this file has saved facts (tvmops facts --json)"
 RESTORE_HELP = "only give back the package sources as they were before the first provision"
 
 
@@ -138,16 +141,19 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(part.strip() for part in text.split(",") if part.strip())
 
 
-def run(path: Path, given: dict[str, Any], prepare: HostVariables | None = None) -> Recap | None:
+def run(
+    path: Path, given: dict[str, Any], prepare: HostVariables | None = None, first: Path | None = None
+) -> Recap | None:
     """Load, plan and run a playbook; None when it was only looked at (--list-hosts and so on).
 
-    `prepare` adds variables to hosts before planning. Raises ConfigError; ends with Exit when a host failed.
+    `prepare` adds variables to hosts before planning; `first` is a playbook that goes before, in the same run.
+    Raises ConfigError; ends with Exit when a host failed.
     """
     use_warm(given["warm"])
     from tvmops.fleet.run import PlaybookRun
     from tvmops.playbook.load import load_playbooks
 
-    plays = load_playbooks([path])
+    plays = load_playbooks([first, path] if first else [path])
     inventory = load(given["inventory"], playbook_dir=path.absolute().parent)
     options = _options(given)
     _reach_as_told(inventory, options.extra_vars)
@@ -163,6 +169,8 @@ def run(path: Path, given: dict[str, Any], prepare: HostVariables | None = None)
     if given["list_hosts"]:
         print("\n".join(host.name for host in hosts))
         return None
+    saved = _saved_board(given)
+    options = replace(options, saved_facts=saved.facts if saved else None)
     extra = prepare(inventory, hosts, options) if prepare else {}
     prepared = PlaybookRun(plays, inventory, options, extra, what=path.name)
     if given["explain"]:
@@ -171,7 +179,18 @@ def run(path: Path, given: dict[str, Any], prepare: HostVariables | None = None)
         print("\n".join(explanation(prepared.plans.values())))
         return None
     prepared.manners = manners(given)
-    return show(prepared, given)
+    return show(prepared, given, saved)
+
+
+def _saved_board(given: dict[str, Any]) -> SavedBoard | None:
+    """What --facts names. Raises ConfigError."""
+    if not given.get("facts"):
+        return None
+    if not given["check"]:
+        raise ConfigError("--facts takes no board along", "give --check, too")
+    from tvmops.fleet.paper import load_saved
+
+    return load_saved(user_path(given["facts"]))
 
 
 def _reach_as_told(inventory: Inventory, extra_vars: Mapping[str, Any]) -> None:
@@ -191,11 +210,13 @@ def _hosts(path: Path, plays: Sequence[Play], inventory: Inventory, options: Run
     return hosts
 
 
-def show(prepared: PlaybookRun, given: dict[str, Any]) -> Recap:
+def show(prepared: PlaybookRun, given: dict[str, Any], saved: SavedBoard | None = None) -> Recap:
     """Run what was prepared in the view that was asked for; ends with Exit when it did not go well."""
     from tvmops.cli.console import choose_view
+    from tvmops.fleet.paper import PaperSessions
 
-    recap = prepared.run([choose_view(given["json_"], given["quiet"], given["diff"])])
+    make = (lambda host, _notify: PaperSessions(host, saved)) if saved else None
+    recap = prepared.run([choose_view(given["json_"], given["quiet"], given["diff"])], make)
     if not recap.ok:
         raise Exit(code=recap.exit_code)
     return recap
@@ -206,7 +227,7 @@ def show(prepared: PlaybookRun, given: dict[str, Any]) -> Recap:
     auto_shortflags=False,
     iterable=["extra_vars"],
     optional=["wait"],
-    help={**HELP, "restore": RESTORE_HELP},
+    help={**HELP, "facts": FACTS_HELP, "restore": RESTORE_HELP},
 )
 def provision(  # noqa: PLR0917
     ctx: Any,
@@ -233,6 +254,7 @@ def provision(  # noqa: PLR0917
     force_handlers: bool = False,
     quiet: bool = False,
     warm: bool | str = False,
+    facts: str = "",
     restore: bool = False,
 ) -> None:
     """Make boards right: run playbooks/provision.yml on them. A second run changes nothing."""
@@ -251,7 +273,7 @@ def provision(  # noqa: PLR0917
     iterable=["extra_vars"],
     optional=["wait"],
     positional=["file"],
-    help={"file": "the playbook", **HELP},
+    help={"file": "the playbook", **HELP, "facts": FACTS_HELP},
 )
 def playbook(  # noqa: PLR0917
     ctx: Any,
@@ -279,6 +301,7 @@ def playbook(  # noqa: PLR0917
     force_handlers: bool = False,
     quiet: bool = False,
     warm: bool | str = False,
+    facts: str = "",
 ) -> None:
     """Run a playbook written in Ansible's language."""
     given = dict(locals())

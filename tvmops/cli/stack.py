@@ -1,4 +1,4 @@
-"""Commands about stacks: stack.list, stack.show, stack.bundle; and the variables that provisioning gets from them."""
+"""Commands about stacks: stack.list, show, check, source, artifact; and the variables that provisioning needs."""
 
 from __future__ import annotations
 
@@ -8,63 +8,40 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tvmops.cli.common import command
+from tvmops.cli.stack_check import check
+from tvmops.cli.stack_show import STACK_HELP, pythons, show, summary
+from tvmops.cli.stack_source import source_
 
 if TYPE_CHECKING:
     from tvmops.inventory.model import Host, Inventory
-    from tvmops.stack import Stack
 
-STACK_HELP = "name of a stack (a file in stacks/ without its .yml), or a stack file"
-DEFAULT_STACK = "relax-0.27"
-FACTS_AGE = 60.0  # seconds; a bundle chosen by older facts could be for the card that was in the board before
+FACTS_AGE = 60.0  # seconds; an artifact chosen by older facts could be for the card that was in the board before
 
 
 @command(name="list", help={"json_": "as JSON"})
 def list_(ctx: Any, json_: bool = False) -> None:
-    """Stacks with their TVM, API generation, Pythons and boards."""
+    """Stacks with their TVM, API generation, Pythons, where their runtime comes from, and boards."""
     from tvmops.stack import load_stack, stack_names
 
     stacks = [load_stack(name) for name in stack_names()]
     if json_:
-        print(json.dumps([_summary(stack) for stack in stacks], indent=1))
+        print(json.dumps([summary(stack) for stack in stacks], indent=1))
         return
-    rows = [("STACK", "API", "TVM", "PYTHON", "BOARDS")]
+    rows = [("STACK", "API", "TVM", "PYTHON", "RUNTIME", "BOARDS")]
     rows += [
         (
             stack.name,
             stack.api,
             stack.version,
-            _pythons(stack),
+            pythons(stack),
+            "built" if stack.is_built else "wheels",
             f"{', '.join(stack.architectures)}, glibc {stack.glibc}+",
         )
         for stack in stacks
     ]
-    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    widths = [max(len(row[column]) for row in rows) for column in range(5)]
     for row in rows:
-        print("  ".join([*(cell.ljust(width) for cell, width in zip(row[:4], widths, strict=True)), row[4]]))
-
-
-@command(positional=["stack"], help={"stack": STACK_HELP, "json_": "as JSON"})
-def show(ctx: Any, stack: str = DEFAULT_STACK, json_: bool = False) -> None:
-    """What a stack pins, and where its environments are."""
-    from tvmops.stack import environment_path, load_stack
-    from tvmops.stack.environment import MARKER
-
-    found = load_stack(stack)
-    folder = environment_path(found)
-    made = (folder / MARKER).exists()
-    if json_:
-        details = {**_summary(found), "environment": str(folder), "environment_made": made}
-        parts = {"runtime": found.runtime, "compile": found.compile, "baseline": found.baseline, **found.extras}
-        details["pins"] = {name: [str(pin) for pin in pins] for name, pins in parts.items()}
-        print(json.dumps(details, indent=1))
-        return
-    print(f"{found.name}: TVM {found.version} ({found.api}), Python {_pythons(found)}")
-    print(f"  boards       {', '.join(found.architectures)}; glibc {found.glibc} or newer")
-    print(f"  environment  {folder}{'' if made else ' (not made yet: tvmops env.create)'}")
-    for label, pins in (("runtime", found.runtime), ("compile", found.compile), ("baseline", found.baseline)):
-        print(f"  {label:<11}  {', '.join(_with_marker(pin) for pin in pins)}")
-    for name, pins in found.extras.items():
-        print(f"  extra {name:<6} {', '.join(_with_marker(pin) for pin in pins)}")
+        print("  ".join([*(cell.ljust(width) for cell, width in zip(row[:5], widths, strict=True)), row[5]]))
 
 
 @command(
@@ -77,28 +54,29 @@ def show(ctx: Any, stack: str = DEFAULT_STACK, json_: bool = False) -> None:
         "json_": "key, path, sizes and packages as JSON",
     }
 )
-def bundle(
+def artifact(
     ctx: Any,
     *,
-    stack: str = DEFAULT_STACK,
+    stack: str = "",
     arch: str = "x86_64",
     python: str = "3.11",
     part: str = "runtime",
     vars_: bool = False,
     json_: bool = False,
 ) -> None:
-    """Make (or find) the runtime bundle for a kind of board."""
+    """Make (or find) the runtime artifact for a kind of board."""
     from tvmops.errors import ConfigError
     from tvmops.source import did_you_mean
-    from tvmops.stack import bundle_variables, ensure_bundle, load_stack
+    from tvmops.stack import artifact_variables, ensure_artifact, load_stack
+    from tvmops.stack.spec import stack_name
 
-    found = load_stack(stack)
+    found = load_stack(stack_name({}, stack))
     if vars_:
-        print(json.dumps(bundle_variables(found, arch, python, on_progress=_progress), indent=1))
+        print(json.dumps(artifact_variables(found, arch, python, on_progress=_progress), indent=1))
         return
     if part not in ("runtime", "baseline"):
         raise ConfigError(f"--part {part}: there is no such part", did_you_mean(part, ("runtime", "baseline")))
-    made = ensure_bundle(found, arch, python, _progress, part="runtime" if part == "runtime" else "baseline")
+    made = ensure_artifact(found, arch, python, _progress, part="runtime" if part == "runtime" else "baseline")
     if json_:
         details = {name: value for name, value in made.manifest.items() if name != "files"}
         details |= {"key": made.key, "path": str(made.path), "size": made.size, "unpacked_size": made.unpacked_size}
@@ -112,35 +90,54 @@ def bundle(
     )
 
 
-def provision_variables(inventory: Inventory, hosts: Sequence[Host], options: Any) -> Mapping[str, Mapping[str, Any]]:
-    """The release variables of each host, from its facts and its tvm_stack; bundles are made as needed.
+def provision_variables(
+    inventory: Inventory, hosts: Sequence[Host], options: Any, *, whole: bool = False
+) -> Mapping[str, Mapping[str, Any]]:
+    """The release variables of each host, from its facts and its tvm_stack; artifacts are made as needed.
+
+    `whole`: never only what the releases that the host has now lack of its artifact.
 
     A host that the stack does not fit, or that gave no facts, gets tvmops_release_problem, which fails it alone: if it
     still cannot be reached in the run, that comes first. Raises ConfigError for a stack that does not exist.
     """
-    from tvmops.errors import StackError
+    from tvmops.errors import ConfigError, StackError
     from tvmops.fleet.facts import known_or_gathered
+    from tvmops.fleet.shipping import own_prefix
     from tvmops.stack import load_stack, release_variables
+    from tvmops.stack.board_shipping import lightened
 
+    saved = getattr(options, "saved_facts", None)
     extra = dict(getattr(options, "extra_vars", None) or {})
     if {"tvmops_release_key", "tvmops_release_archive"} <= set(extra):
         return {}
-    stacks = {host.name: load_stack(_stack_name(host, extra)) for host in hosts}
+    stacks = {host.name: load_stack(stack_of(host, extra)) for host in hosts}
     variables: dict[str, Mapping[str, Any]] = {}
-    for name, facts in known_or_gathered(hosts, max_age=FACTS_AGE).items():
+    gathered = dict.fromkeys(stacks, saved) if saved else known_or_gathered(hosts, max_age=FACTS_AGE)
+    for name, facts in gathered.items():
         try:
             if not isinstance(facts, dict):
                 raise StackError(f"no runtime could be chosen, for lack of facts: {facts.message}", facts.hint)
-            variables[name] = release_variables(stacks[name], facts, _progress)
-        except StackError as error:
+            if saved:
+                from tvmops.fleet.paper import release_on_paper
+
+                found = release_on_paper(stacks[name], facts)
+            else:
+                host = next(one for one in hosts if one.name == name)
+                found = release_variables(stacks[name], facts, _progress, board_vars=host.vars)
+                found = found if whole or own_prefix(host) else lightened(found, facts)
+            variables[name] = {**found, "tvmops_release_tophub": list(stacks[name].tophub)}
+        except (StackError, ConfigError) as error:
             variables[name] = {
                 "tvmops_release_problem": f"{error.message}; {error.hint}" if error.hint else error.message
             }
     return variables
 
 
-def _stack_name(host: Host, extra: Mapping[str, Any]) -> str:
-    return str(extra.get("tvm_stack") or host.vars.get("tvm_stack") or DEFAULT_STACK)
+def stack_of(host: Host, extra: Mapping[str, Any]) -> str:
+    """Name or path of the stack that provisioning brings to the host; extra variables are the strongest."""
+    from tvmops.stack.spec import stack_name
+
+    return stack_name(host.vars, str(extra.get("tvm_stack") or ""))
 
 
 def _progress(text: str) -> None:
@@ -148,24 +145,4 @@ def _progress(text: str) -> None:
         print(text, file=sys.stderr)
 
 
-def _summary(stack: Stack) -> dict[str, Any]:
-    return {
-        "name": stack.name,
-        "api": stack.api,
-        "version": stack.version,
-        "python": _pythons(stack),
-        "architectures": list(stack.architectures),
-        "glibc": stack.glibc,
-        "path": stack.path,
-    }
-
-
-def _pythons(stack: Stack) -> str:
-    return f">={stack.python_min},<{stack.python_below}"
-
-
-def _with_marker(pin: Any) -> str:
-    return str(pin) if pin.marker is None else f"{pin} (Python {pin.marker[0]}{pin.marker[1]})"
-
-
-COMMANDS = [list_, show, bundle]
+COMMANDS = [list_, show, check, artifact, source_]

@@ -12,6 +12,7 @@ from tvmops.errors import AgentError, BecomeError, TvmopsError
 
 BEGIN = b"tvmops:begin"
 START_TIMEOUT = 60.0  # seconds; sudo may wait for name servers and log daemons
+END_GRACE = 5.0  # seconds from the end of a process's output to its exit status
 _NO_PROGRAM = b"tvmops:no-become"
 _SU_PROMPT = "Password:"  # in the C locale
 GIVE_PASSWORD = "give the password: --ask-become-pass, ansible_become_password or $TVMOPS_BECOME_PASSWORD"  # noqa: S105
@@ -103,10 +104,23 @@ def _await_begin(connection: Connection, become: Become | None, process: Process
                 process.write(become.password.encode() + b"\n")
             answered = True
         if process.ended():
+            _raise_if_killed(connection, process)
             raise _refusal(name, become, process.stderr_text().rpartition(prompt)[2] if prompt else "", process)
         if deadline.passed():
             raise unreachable(connection.host, f"went silent: no shell started within {timeout:.0f} s")
         process.wait_output(deadline.left())
+
+
+def _raise_if_killed(connection: Connection, process: Process) -> None:
+    """HostUnreachable when a signal ended it, or the link did: what a board does that is going down.
+
+    Programs that refuse say so and exit; 128 and more is what a shell says of a command that a signal ended.
+    """
+    status = process.wait(END_GRACE)
+    if status < 0 or status > 128:
+        number = -status if status < 0 else status - 128
+        what = f"went away: what starts the agent was killed (signal {number})"
+        raise unreachable(connection.host, what, "is it shutting down, or out of memory? look at its log (dmesg)")
 
 
 def _refusal(name: str, become: Become | None, complaint: str, process: Process) -> TvmopsError:

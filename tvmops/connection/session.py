@@ -1,13 +1,7 @@
-"""One agent on one host: started, upgraded or brought its Python as needed, then fed batches.
-
-In the usual case one command finds Python and the unpacked agent and becomes it: the first line that comes back is
-already the agent's. Under become the whole command runs through one sudo, and the agent is kept in the become user's
-own cache, where the login user cannot change it.
-"""
+"""One agent on one host, once it is started: fed batches, asked, followed, ended."""
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import json
 import threading
@@ -18,18 +12,13 @@ from typing import Any
 
 from tvmops.connection import alive
 from tvmops.connection import become as becoming
-from tvmops.connection.base import CLOSE_GRACE, POST_STALL, Become, Connection, Process
-from tvmops.connection.bootstrap import install_python
-from tvmops.connection.installer import launch_script
-from tvmops.connection.options import python_interpreter
-from tvmops.connection.payload import agent_zipapp
+from tvmops.connection.base import CLOSE_GRACE, POST_STALL, Become, Connection
+from tvmops.connection.sending import Sent, Telling
 from tvmops.connection.situation import busy
-from tvmops.errors import AgentError, HostUnreachable, TvmopsError
+from tvmops.connection.starting import READY_TIMEOUT, broke_down, parse_event, start_agent
+from tvmops.errors import AgentError, TvmopsError
 
-PROTOCOL = 2
-READY_TIMEOUT = 60.0  # seconds from the start of Python to "ready"; an old board on a worn card is slow
 BLOB_PIECE = 256 * 1024  # bytes
-SHOWN_STDERR = 15  # lines
 
 Blobs = Callable[[str], bytes]
 OnEvent = Callable[[dict[str, Any]], None]
@@ -64,15 +53,17 @@ class AgentSession:
         self.connection = connection
         self.host = connection.host
         self.become = become
-        self.info: dict[str, Any] = {}  # the agent's "ready": python, pid, uid, user, lease, finished
         self.tag = tag
-        self._ready_timeout = ready_timeout
+        self.sent = Sent()
         self._heartbeat_deadline = heartbeat_deadline
         self._notify = notify
         self._busy = False
         self._kept = False  # the board finishes the batch that is out, whatever becomes of us
+        self._held = False  # the board was ours
+        self.on_refusal: Callable[[], None] | None = None  # comes to terms with who was faster, or raises HostBusy
         self._sending = threading.Lock()  # messages from several threads must not mix
-        self._process: Process = self._start()
+        # info is the agent's "ready": python, pid, uid, user, lease, finished
+        self._process, self.info = start_agent(connection, become, notify, ready_timeout)
 
     def run_batch(self, batch: dict[str, Any], blobs: Blobs, on_event: OnEvent) -> None:
         """Send a batch and pass its events on until "batch_end" (which is passed on, too).
@@ -93,19 +84,28 @@ class AgentSession:
             event = self._event(self._heartbeat_deadline)
             kind = event.get("ev")
             if kind == "need":
-                self._answer(str(event.get("sha256", "")), blobs)
+                self._answer(str(event.get("sha256", "")), int(event.get("have") or 0), blobs)
             elif kind == "fatal":
                 raise self._gave_up(event)
             elif kind == "refused":
-                self._busy = False
-                raise busy(self.host.name, event.get("lease") or {})
+                self._refused(event.get("lease") or {})
+                self._send({"op": "batch", **batch})
             elif kind == "accepted":
+                self._held = True
                 self._kept = bool(event.get("kept"))
             elif kind != "heartbeat":
                 on_event(event)
             if kind == "batch_end":
                 self._busy = self._kept = False
                 return
+
+    def _refused(self, lease: dict[str, Any]) -> None:
+        """Another run was faster: the batch may be sent again afterwards. Raises HostBusy."""
+        self._busy = False
+        if self._held or self.on_refusal is None:
+            raise busy(self.host.name, lease)
+        self.on_refusal()
+        self._busy = True
 
     def status(self) -> dict[str, Any]:
         """Who works on the board and what was left there: {"lease", "finished"}, as in `info`."""
@@ -189,84 +189,11 @@ class AgentSession:
     def _gave_up(self, event: dict[str, Any]) -> AgentError:
         return AgentError(f"{self.host.name}: the agent gave up: {event.get('msg', 'no reason given')}")
 
-    def _start(self) -> Process:
-        payload, digest = agent_zipapp()
-        script = launch_script(digest, len(payload), python_interpreter(self.host))
-        installed = False
-        while True:
-            process = becoming.start(self.connection, self.become, script)
-            try:
-                missing = self._await_ready(process, payload)
-            except BaseException:
-                process.kill()
-                raise
-            if not missing:
-                return process
-            process.kill()
-            if installed:
-                raise AgentError(f"{self.host.name}: {missing}, although apt-get has just installed python3")
-            installed = True
-            self._notify(f"{missing}; installing python3")
-            install_python(self.connection, self.become, missing, self._notify)
-
-    def _await_ready(self, process: Process, payload: bytes) -> str:
-        """Empty once the agent is ready; else what is missing and can be installed."""
-        while True:
-            line = self._read_start(process)
-            if line.startswith(b"{"):
-                event = self._parse(line)
-                if event.get("ev") == "fatal":
-                    raise AgentError(f"{self.host.name}: the agent cannot start: {event.get('msg', '')}")
-                if event.get("ev") == "ready":
-                    return self._greet(event)
-                continue
-            word, _, rest = line.decode("utf-8", "replace").partition(" ")
-            if word == "tvmops:need-agent":
-                self._notify("sending the agent")
-                with contextlib.suppress(BrokenPipeError):  # what it says instead comes next
-                    process.write(payload)
-            elif word in ("tvmops:need-python", "tvmops:no-module"):
-                return self._missing(word, rest)
-            elif word in _COMPLAINTS:
-                message, hint = _COMPLAINTS[word]
-                raise AgentError(f"{self.host.name}: {message.format(rest)}", hint)
-
-    def _missing(self, word: str, rest: str) -> str:
-        given = python_interpreter(self.host)
-        if given not in (None, "python3", "/usr/bin/python3"):
-            what = "there is no such program" if word == "tvmops:need-python" else f"its library is incomplete: {rest}"
-            raise AgentError(
-                f"{self.host.name}: ansible_python_interpreter: {given}: {what}",
-                "correct the variable, or remove it to let tvmops find or install python3",
-            )
-        return "python3 is missing" if word == "tvmops:need-python" else f"python3 is incomplete ({rest})"
-
-    def _greet(self, event: dict[str, Any]) -> str:
-        if event.get("protocol") != PROTOCOL:
-            raise AgentError(f"{self.host.name}: the agent speaks protocol {event.get('protocol')}, not {PROTOCOL}")
-        self.info = event
-        return ""
-
-    def _read_start(self, process: Process) -> bytes:
-        line = process.read_line(self._ready_timeout)
-        if line is None:
-            raise self._broke_down(process, "did not start")
-        return line
-
     def _event(self, timeout: float) -> dict[str, Any]:
         line = self._process.read_line(timeout)
         if line is None:
-            raise self._broke_down(self._process, "ended in the middle of a batch")
-        return self._parse(line)
-
-    def _parse(self, line: bytes) -> dict[str, Any]:
-        try:
-            event = json.loads(line)
-        except ValueError:
-            event = None
-        if not isinstance(event, dict):
-            raise AgentError(f"{self.host.name}: the agent broke the protocol with {line[:120]!r}")
-        return event
+            raise broke_down(self.host.name, self._process, "ended in the middle of a batch")
+        return parse_event(self.host.name, line)
 
     def _post(self, message: dict[str, Any], timeout: float) -> None:
         if not self._sending.acquire(timeout=timeout):
@@ -278,43 +205,26 @@ class AgentSession:
         finally:
             self._sending.release()
 
-    def _send(self, message: dict[str, Any]) -> None:
+    def _send(self, message: dict[str, Any], raw: bytes = b"") -> None:
         try:
             with self._sending:
-                self._process.write(json.dumps(message).encode() + b"\n")
+                self._process.write(json.dumps(message).encode() + b"\n" + raw)
         except BrokenPipeError as error:
-            raise self._broke_down(self._process, "no longer listens") from error
+            raise broke_down(self.host.name, self._process, "no longer listens") from error
 
-    def _answer(self, digest: str, blobs: Blobs) -> None:
+    def _answer(self, digest: str, have: int, blobs: Blobs) -> None:
+        """Send a blob's content from its byte number `have` on: the agent has those before it."""
         try:
             data = blobs(digest)
         except (TvmopsError, OSError, KeyError) as error:
             self._send({"op": "blob", "sha256": digest, "error": str(error)})
             return
+        telling = Telling(self._notify, len(data))
+        self.sent.had += min(have, len(data))
         # write() takes no more than the host's receive window, so a piece waits until the one before it was read.
-        for start in range(0, max(len(data), 1), BLOB_PIECE):
-            piece = base64.b64encode(data[start : start + BLOB_PIECE]).decode("ascii")
+        for start in range(min(have, len(data)), max(len(data), have + 1), BLOB_PIECE):
+            piece = bytes(data[start : start + BLOB_PIECE])
             last = start + BLOB_PIECE >= len(data)
-            self._send({"op": "blob", "sha256": digest, "data": piece, "last": last})
-
-    def _broke_down(self, process: Process, what: str) -> TvmopsError:
-        try:
-            rc = process.wait(CLOSE_GRACE)
-        except HostUnreachable as error:
-            return error
-        lines = process.stderr_text().strip().splitlines()[-SHOWN_STDERR:]
-        shown = "".join(f"\n    {line}" for line in lines)
-        return AgentError(f"{self.host.name}: the agent {what} (exit status {rc}){':' + shown if shown else ''}")
-
-
-_COMPLAINTS = {
-    "tvmops:old-python": (
-        "its Python is {}; the agent needs 3.5 or later",
-        "install a newer Python there and name it: ansible_python_interpreter",
-    ),
-    "tvmops:damaged": ("the agent arrived damaged", "try again; if it happens again, check the board's memory"),
-    "tvmops:no-place": (
-        "there is no place for the agent: {}",
-        "free some space, or make one of these folders writable for the user who logs in",
-    ),
-}
+            self._send({"op": "blob", "sha256": digest, "bytes": len(piece), "last": last}, piece)
+            self.sent.bytes += len(piece)
+            telling.at(min(start + BLOB_PIECE, len(data)))

@@ -73,14 +73,14 @@ class _Config(SSHConfig):
     }
 
 
-def resolve(host: Host) -> Settings:
-    """The host's settings with ssh_config read. Raises ConfigError."""
-    return settle(ssh_options(host))
+def resolve(host: Host, leave_out: Path | None = None) -> Settings:
+    """The host's settings with ssh_config read, except what it includes as `leave_out`. Raises ConfigError."""
+    return settle(ssh_options(host), leave_out)
 
 
-def settle(options: SshOptions) -> Settings:
+def settle(options: SshOptions, leave_out: Path | None = None) -> Settings:
     """The same from what the inventory says. Raises ConfigError."""
-    return _merge(options, _read_config(options), ())
+    return _merge(options, _read_config(options, leave_out), ())
 
 
 def _merge(options: SshOptions, config: SSHConfig, chain: tuple[str, ...]) -> Settings:
@@ -155,7 +155,7 @@ def _lookup(config: SSHConfig, options: SshOptions) -> Mapping[str, Any]:
         raise ConfigError(f"{options.name}: cannot use the ssh configuration: {error}") from error
 
 
-def _read_config(options: SshOptions) -> SSHConfig:
+def _read_config(options: SshOptions, leave_out: Path | None = None) -> SSHConfig:
     files = ["~/.ssh/config", SYSTEM_CONFIG]
     if options.config_file is not None:
         files = [] if options.config_file == "none" else [options.config_file]
@@ -166,13 +166,13 @@ def _read_config(options: SshOptions) -> SSHConfig:
         path = user_path(name)
         if exists(path):
             try:
-                config.parse(_read_lines(path, 0))
+                config.parse(_read_lines(path, 0, leave_out))
             except (SSHException, OSError, UnicodeDecodeError, ValueError) as error:
                 raise ConfigError(f"{path}: cannot use this ssh configuration: {error}") from error
     return config
 
 
-def _read_lines(path: Path, depth: int) -> list[str]:
+def _read_lines(path: Path, depth: int, leave_out: Path | None = None) -> list[str]:
     """A configuration file with its Include lines replaced by what they name, which Paramiko does not do."""
     if depth > INCLUDE_DEPTH:
         raise ValueError(f"Include nests deeper than {INCLUDE_DEPTH} files at {path}")
@@ -189,7 +189,7 @@ def _read_lines(path: Path, depth: int) -> list[str]:
             full = base / user_path(pattern.strip('"'))
             for found in sorted(Path(full.anchor).glob(str(full.relative_to(full.anchor)))):
                 # Blocks of the included file end with it.
-                lines += [*_read_lines(found, depth + 1), block]
+                lines += [] if found == leave_out else [*_read_lines(found, depth + 1, leave_out), block]
     return lines
 
 

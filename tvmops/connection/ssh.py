@@ -25,7 +25,7 @@ from tvmops.errors import HostUnreachable
 from tvmops.inventory.model import Host
 
 CHANNEL_TIMEOUT = 30.0  # seconds for the server to open a channel
-REFUSED_SECONDS = 5.0  # sshd counts a command a moment longer than we do, so a refusal may be a passing one
+REFUSED_SECONDS = 12.0  # sshd counts a command a moment longer than we do, so a refusal may be a passing one
 REFUSED_PAUSE = 0.1
 _PID_LINE = re.compile(rb"(?:^|\n)tvmops-pid (\d+)\n")
 _PID_SEARCH = 65536  # the first bytes of stderr in which the process id is looked for

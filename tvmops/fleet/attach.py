@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from tvmops.connection.situation import whose
 from tvmops.errors import BecomeError, TvmopsError
-from tvmops.fleet.lost import follow, owner_name
+from tvmops.fleet.lost import follow
 from tvmops.fleet.recap import Recap
 from tvmops.fleet.replay import told_end
 from tvmops.fleet.sessions import HostSessions
 from tvmops.inventory.model import Host
 from tvmops.playbook.events import HostRecap, RunEvent
+from tvmops.user import owner_name
 
 if TYPE_CHECKING:
     from tvmops.connection.session import AgentSession

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from tvmops.connection.options import connection_kind
+from tvmops.connection.sending import WORTH_TELLING
 from tvmops.fleet.interrupt import Interruption
-from tvmops.fleet.lost import owner_name
 from tvmops.fleet.recap import Recap
 from tvmops.fleet.record import HostRecord, new_run_folder, write_recap
 from tvmops.fleet.sessions import HostSessions
@@ -19,6 +19,7 @@ from tvmops.inventory.model import Host
 from tvmops.playbook.events import HostRecap, RunEvent
 from tvmops.playbook.plan import HostPlan
 from tvmops.playbook.run import HostRun
+from tvmops.user import owner_name
 
 if TYPE_CHECKING:
     from tvmops.fleet.run import PlaybookRun
@@ -168,6 +169,7 @@ class Fleet:
                 run = self._run_of(host)
                 run.run(plan)
                 if last or run.over or self._interruption.requested:
+                    self._tell_sent(host.name)
                     recap = run.end()
                     self._sessions[host.name].close()
         except Exception as error:  # a fault of tvmops itself must not leave the others waiting
@@ -178,6 +180,14 @@ class Fleet:
         finally:
             shared.progress.end(host.name)
             self._events.put(_Done(host.name, recap))
+
+    def _tell_sent(self, host: str) -> None:
+        """How much content went to the host, where it was worth waiting for."""
+        sent = self._sessions[host].sent
+        self._recap.sent[host] = sent.bytes
+        if sent.bytes + sent.had >= WORTH_TELLING:
+            rest = f"; {sent.had / 1e6:.1f} MB were there from a run that was broken off" if sent.had else ""
+            self._events.put(RunEvent("note", host, text=f"{sent.bytes / 1e6:.1f} MB sent{rest}"))
 
     def _run_of(self, host: Host) -> HostRun:
         if host.name not in self._runs:
@@ -208,7 +218,9 @@ class Fleet:
         from tvmops.connection.session import RunTag
 
         assert self._recap.folder is not None
-        tag = RunTag(self._recap.folder.name, owner_name(), self._prepared.what)
+        tag: RunTag | None = RunTag(self._recap.folder.name, owner_name(), self._prepared.what)
+        if not self._prepared.holds_this_machine and connection_kind(host) == "local":
+            tag = None
         return HostSessions(host, self._prepared.options.become_password, notify, tag)
 
     def _stop_sessions(self) -> None:

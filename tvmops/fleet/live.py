@@ -13,6 +13,7 @@ from rich.text import Text
 from tvmops.fleet.console import closing_lines, debug_text, failure_lines, label_text, unknown_text
 from tvmops.fleet.diffs import diff_text
 from tvmops.fleet.recap import Recap
+from tvmops.fleet.steps import StepBar
 from tvmops.playbook.events import HostRecap, RunEvent
 
 STYLES = {
@@ -39,6 +40,7 @@ class LiveView:
         )
         self._lines: dict[str, TaskID] = {}
         self._current: dict[str, str] = {}
+        self._steps: dict[str, StepBar] = {}
 
     def begin(self, hosts: list[str], totals: Mapping[str, int]) -> None:
         """One line per host."""
@@ -58,9 +60,11 @@ class LiveView:
         if event.kind in ("start", "play"):
             self._progress.start_task(line)
             self._current[event.host] = event.task or event.text
+            self._steps[event.host] = StepBar()
             self._describe(event, event.task or event.text)
         elif event.kind == "progress":
-            self._describe(event, f"{self._current.get(event.host, '')}  {event.text}".strip())
+            text = self._steps.setdefault(event.host, StepBar()).shown(event.text)
+            self._describe(event, f"{self._current.get(event.host, '')}  {text}".strip())
         elif event.kind == "note":
             self._console.print(Text(f"{event.host}: {event.text}"))
         elif event.kind in ("task", "item"):

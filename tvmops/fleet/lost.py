@@ -6,8 +6,6 @@ Lost is a run whose controller went away while the board worked: the board has f
 from __future__ import annotations
 
 import json
-import os
-import pwd
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -41,25 +39,9 @@ class Manners:
     timeout: float | None = None
 
 
-def owner_name() -> str:
-    """Who runs this: user@machine."""
-    uid = os.geteuid()
-    try:
-        user = pwd.getpwuid(uid).pw_name
-    except KeyError:
-        user = str(uid)
-    return f"{user}@{os.uname().nodename}"
+class Meeting:
+    """A session's encounter with the other runs on its board."""
 
-
-def settle(session: AgentSession, manners: Manners, tell: Tell, check_stop: Callable[[], None]) -> None:
-    """Come to terms with the runs that the session's agent told of; the board is free then.
-
-    `check_stop` raises when the run is to end. Raises HostBusy, and what sessions raise.
-    """
-    _Board(session, manners, tell, check_stop).settle()
-
-
-class _Board:
     def __init__(self, session: AgentSession, manners: Manners, tell: Tell, check_stop: Callable[[], None]) -> None:
         assert session.tag is not None
         self._session = session
@@ -67,11 +49,14 @@ class _Board:
         self._manners = manners
         self._tell = tell
         self._check_stop = check_stop
-        self._until = time.monotonic() + manners.wait
+        self._until: float | None = None  # from the first wait on: it is one wait, however many runs come between
         self._told = ""
 
-    def settle(self) -> None:
-        situation = self._session.info
+    def settle(self, situation: dict[str, Any]) -> None:
+        """Come to terms with the runs of a `situation` that the session's agent told of; the board is free then.
+
+        Raises HostBusy, what `check_stop` raises when the run is to end, and what sessions raise.
+        """
         while (lease := self._others(situation)) is not None:
             self._meet(lease)
             situation = self._session.status()
@@ -121,8 +106,9 @@ class _Board:
             self._tell(f"(earlier run) {event.task} ... {event.status}")
 
     def _wait(self, lease: Lease) -> None:
-        left = self._until - time.monotonic()
-        if left <= 0:
+        now = time.monotonic()
+        self._until = self._until or now + self._manners.wait
+        if now >= self._until:
             error = busy(self._session.host.name, lease)
             raise HostBusy(f"{error.message}; waited {duration(self._manners.wait)}", error.hint)
         self._say(f"waiting for {whose(lease)}", key=f"{lease.get('run')} {lease.get('task')}")

@@ -22,6 +22,7 @@ class Recap:
     interrupted: bool = False
     seconds: float = 0.0
     folder: Path | None = None
+    sent: dict[str, int] = field(default_factory=dict)  # bytes of content, by host
 
     @property
     def exit_code(self) -> int:
@@ -51,6 +52,7 @@ class Recap:
             "exit_code": self.exit_code,
             "interrupted": self.interrupted,
             "seconds": round(self.seconds, 3),
+            "sent": self.sent,
             "record": str(self.folder) if self.folder else None,
         }
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from tvmops.errors import AgentError, BecomeError, ConfigError, TvmopsError
 from tvmops.fleet.facts import setup_task
-from tvmops.fleet.lost import owner_name
 from tvmops.fleet.sessions import HostSessions
 from tvmops.inventory.model import Host
+from tvmops.user import owner_name
 
 if TYPE_CHECKING:
     from tvmops.connection.session import AgentSession

@@ -43,6 +43,7 @@ class PlaybookRun:
         self.options = options
         self.what = what
         self.manners = Manners()  # what to do about boards that another run holds
+        self.holds_this_machine = True  # False: runs that use it as a host go on side by side, and end with us
         self.shared = Shared(inventory, options, host_extra_vars)
         self.stages = stages(plays, inventory, options)
         if options.start_at is not None:

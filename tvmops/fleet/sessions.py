@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import pwd
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from tvmops.connection.sending import Sent
 from tvmops.errors import ConfigError, Interrupted, TvmopsError
 from tvmops.inventory.model import Host
+from tvmops.user import user_name
 
 if TYPE_CHECKING:
     from tvmops.connection import Become, Connection
@@ -46,6 +46,7 @@ class HostSessions:
         self._connection: Connection | None = None
         self._sessions: dict[tuple[bool, str | None], AgentSession] = {}
         self._login_user: str | None = None
+        self._sent = Sent()  # by sessions that have ended
 
     def connection(self) -> Connection:
         """The connection. Raises HostUnreachable and its kin."""
@@ -66,6 +67,7 @@ class HostSessions:
         """
         if (root, method) not in self._sessions:
             from tvmops.connection.session import AgentSession
+            from tvmops.fleet.lost import Manners, Meeting
 
             limits = self._deadlines()
             become = self.become("root", method) if root else None
@@ -78,7 +80,14 @@ class HostSessions:
                 tag=self.tag,
             )
             if started.tag is not None:
-                self._meet_others(started)
+                meeting = Meeting(started, self.manners or Manners(), self.tell, self._check_open)
+                try:
+                    meeting.settle(started.info)
+                except BaseException:
+                    started.close()
+                    raise
+                # Another run may take the board before our first batch comes.
+                started.on_refusal = lambda: meeting.settle(started.status())
             with self._lock:
                 self._sessions[root, method] = started
             self._end_if_closed()
@@ -100,6 +109,13 @@ class HostSessions:
         """End the sessions and the connection; the next use opens them again."""
         self._end_all()
 
+    @property
+    def sent(self) -> Sent:
+        """What all sessions have sent so far, those that have ended included."""
+        with self._lock:
+            every = [self._sent, *(one.sent for one in self._sessions.values())]
+        return Sent(sum(one.bytes for one in every), sum(one.had for one in every))
+
     def become(self, user: str, method: str | None = None) -> Become | None:
         """How to become a user there. Raises ConfigError."""
         from tvmops.connection import become_settings
@@ -116,7 +132,7 @@ class HostSessions:
         if self._login_user is None:
             given = self.host.vars.get("ansible_user")
             if self.is_local():
-                given = pwd.getpwuid(os.geteuid()).pw_name
+                given = user_name()
             self._login_user = str(given) if given else self.connection().run("id -un").stdout.strip()
         return self._login_user
 
@@ -134,18 +150,6 @@ class HostSessions:
         if self._closed:
             raise Interrupted(f"{self.host.name}: interrupted")
 
-    def _meet_others(self, session: AgentSession) -> None:
-        """Wait for other runs' batches, or give up; take over what lost runs of the same owner left."""
-        if not session.info.get("lease") and not session.info.get("finished"):
-            return
-        from tvmops.fleet.lost import Manners, settle
-
-        try:
-            settle(session, self.manners or Manners(), self.tell, self._check_open)
-        except BaseException:
-            session.close()
-            raise
-
     def stop_after_task(self) -> None:
         """Let the host finish the task it is at and begin no other. May be called from any thread."""
         with self._lock:
@@ -162,7 +166,9 @@ class HostSessions:
         self._end_all()
 
     def _end_all(self) -> None:
+        so_far = self.sent
         with self._lock:
+            self._sent = so_far
             sessions, self._sessions = list(self._sessions.values()), {}
             connection, self._connection = self._connection, None
         closers = [one.close for one in sessions] + ([connection.close] if connection else [])

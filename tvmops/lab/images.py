@@ -51,7 +51,7 @@ CUSTOMIZE = (
 
 EXCLUDES = ("/usr/share/man/*", "/usr/share/doc/*", "/usr/share/locale/*", "/usr/share/info/*")
 
-BUILD_DEADLINE = 1800.0
+BUILD_DEADLINE = 3600.0  # emulated, on a busy machine
 PROGRESS_SECONDS = 10.0
 
 

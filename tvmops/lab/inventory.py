@@ -42,11 +42,11 @@ def tvm_target(arch: str) -> dict[str, Any]:
         native = platform.machine() == "x86_64"
         cpu = x86_level(host_cpu_flags()) if native else "x86-64-v2"
         return {"kind": "llvm", "mtriple": "x86_64-linux-gnu", "mcpu": cpu, "num-cores": cores}
+    arm = {"kind": "llvm", "mattr": ["+neon"], "num-cores": cores}
     if arch == "arm64":
-        triple, cpu = "aarch64-linux-gnu", "cortex-a72"
-    else:
-        triple, cpu = "armv7l-linux-gnueabihf", "cortex-a7"
-    return {"kind": "llvm", "mtriple": triple, "mcpu": cpu, "mattr": ["+neon"], "num-cores": cores}
+        return {**arm, "mtriple": "aarch64-linux-gnu", "mcpu": "cortex-a72"}
+    # Without mfloat-abi the cross linker refuses: "uses VFP register arguments".
+    return {**arm, "mtriple": "armv7l-linux-gnueabihf", "mcpu": "cortex-a7", "mfloat-abi": "hard"}
 
 
 CROSS_COMPILERS = {
@@ -64,6 +64,8 @@ EMULATED = {"tvm_measure": {"warmup": 1, "repeat": 3, "min_repeat_ms": 0}, "tvm_
 def group_variables(arch: str) -> dict[str, Any]:
     """Variables of all the boards of one architecture."""
     values: dict[str, Any] = {"tvm_target": tvm_target(arch)}
+    if arch == "armhf":
+        values["tvm_stack"] = "relay-0.19"  # PyPI has no wheels of TVM for it
     native = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine())
     if arch != native:
         values["tvm_cross_compiler"] = CROSS_COMPILERS[arch]

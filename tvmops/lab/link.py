@@ -74,7 +74,10 @@ class Link:
             if (NET / name).exists():
                 run(["ip", "link", "del", name], check=False)
         if (NET / self.cable).exists() and self._master() != self.network.bridge:
-            run(["ip", "link", "set", self.cable, "master", self.network.bridge])
+            done = run(["ip", "link", "set", self.cable, "master", self.network.bridge], check=False)
+            # A board that was switched off takes the cable along, when the kernel gets to it.
+            if done.returncode != 0 and (NET / self.cable).exists():
+                raise LabError(f"cable {self.cable} cannot be plugged into the lab's bridge: {done.stderr.strip()}")
 
     def _master(self) -> str:
         try:

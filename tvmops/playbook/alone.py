@@ -10,7 +10,8 @@ from tvmops.errors import ConfigError, HostUnreachable
 from tvmops.playbook import local
 from tvmops.playbook.batch import Queued
 from tvmops.playbook.faults import Pending, TemplateFault
-from tvmops.playbook.prepare import Prepared, Step, again, failure
+from tvmops.playbook.prepare import again
+from tvmops.playbook.prepared import Prepared, Step, failure
 from tvmops.playbook.results import combine, holds, judge, of_item
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from tvmops.playbook.plan import Entry, local_result
-from tvmops.playbook.prepare import Prepared, Step, TaskContext, unchanged_by_json
+from tvmops.playbook.prepare import TaskContext
+from tvmops.playbook.prepared import Prepared, Step, unchanged_by_json
 from tvmops.playbook.residual_names import names_in
 from tvmops.playbook.results import combine, judge, of_item
 from tvmops.playbook.state import Shared

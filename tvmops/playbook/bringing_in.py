@@ -10,7 +10,8 @@ from tvmops.playbook.batch import Queued
 from tvmops.playbook.including import children_of, inclusions
 from tvmops.playbook.model import Included
 from tvmops.playbook.plan import Entry, counts
-from tvmops.playbook.prepare import Prepared, Step, TaskContext, failure
+from tvmops.playbook.prepare import TaskContext
+from tvmops.playbook.prepared import Prepared, Step, failure
 from tvmops.playbook.tags import selected
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ from tvmops.playbook.values import Condition, all_hold
 from tvmops.playbook.variables import AWAITED, Scope
 
 if TYPE_CHECKING:
-    from tvmops.playbook.prepare import Step, TaskContext
+    from tvmops.playbook.prepare import TaskContext
+    from tvmops.playbook.prepared import Step
 
 Conditions = tuple[Condition, ...]
 Rows = list[list[Any]]  # [[expression, text], ...] for the agent

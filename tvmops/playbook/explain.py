@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +11,8 @@ from tvmops.playbook.batch import Queued
 from tvmops.playbook.faults import Pending
 from tvmops.playbook.local import MODULES as LOCAL
 from tvmops.playbook.plan import Entry, HostPlan, PlayPlan, names_set_by, title_of
-from tvmops.playbook.prepare import Prepared, TaskContext, prepare_task
+from tvmops.playbook.prepare import TaskContext, prepare_task
+from tvmops.playbook.prepared import Prepared
 from tvmops.playbook.state import HostState
 from tvmops.playbook.variables import AWAITED, FACT_MODULES, Awaited
 
@@ -60,6 +61,9 @@ class _Anything:
 
     def __getitem__(self, key: Any) -> _Anything:
         return self
+
+    def __iter__(self) -> Iterator[_Anything]:
+        return iter(())  # without it Python would ask for item 0, 1, 2 and never end
 
     def __call__(self, *args: Any, **kwargs: Any) -> _Anything:  # noqa: ARG002
         return self

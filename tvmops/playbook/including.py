@@ -9,7 +9,7 @@ from tvmops.errors import ConfigError, ConfigErrors
 from tvmops.playbook.load_include import included_values
 from tvmops.playbook.model import Included, Task
 from tvmops.playbook.plan import Entry, renewed
-from tvmops.playbook.prepare import Prepared
+from tvmops.playbook.prepared import Prepared
 from tvmops.playbook.variables import Known, Layer
 
 if TYPE_CHECKING:

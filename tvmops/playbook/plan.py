@@ -11,7 +11,8 @@ from tvmops.errors import ConfigError
 from tvmops.playbook.events import CENSORED
 from tvmops.playbook.fields import merged
 from tvmops.playbook.model import Play, Section, Task
-from tvmops.playbook.prepare import Prepared, TaskContext
+from tvmops.playbook.prepare import TaskContext
+from tvmops.playbook.prepared import Prepared
 from tvmops.playbook.progress import Place
 from tvmops.playbook.results import combine, judge, of_item
 from tvmops.playbook.values import Constant

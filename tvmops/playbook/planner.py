@@ -17,7 +17,8 @@ from tvmops.playbook.faults import Pending, TemplateFault
 from tvmops.playbook.including import children_of, foreseen, inclusions
 from tvmops.playbook.model import SETUP_NAME, Play, Section, Task
 from tvmops.playbook.plan import Entry, HostPlan, PlayPlan, facts_of, local_result, names_set_by
-from tvmops.playbook.prepare import Prepared, TaskContext, prepare_task
+from tvmops.playbook.prepare import TaskContext, prepare_task
+from tvmops.playbook.prepared import Prepared
 from tvmops.playbook.sending import SENDERS
 from tvmops.playbook.state import HostState, PlayScope
 from tvmops.playbook.tags import selected

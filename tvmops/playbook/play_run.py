@@ -15,7 +15,8 @@ from tvmops.playbook.faults import Pending, TemplateFault
 from tvmops.playbook.handlers import Handlers
 from tvmops.playbook.model import Task
 from tvmops.playbook.plan import Entry, PlayPlan, counts
-from tvmops.playbook.prepare import Prepared, Step, TaskContext, failure, prepare_task
+from tvmops.playbook.prepare import TaskContext, prepare_task
+from tvmops.playbook.prepared import Prepared, Step, failure
 from tvmops.playbook.queue import Broken, TaskQueue
 from tvmops.playbook.report import Report
 from tvmops.playbook.role_runs import RoleRuns

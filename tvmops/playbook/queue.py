@@ -11,7 +11,7 @@ from tvmops.playbook.batch import Batch, Queued
 from tvmops.playbook.channels import Channels, Place, Sessions
 from tvmops.playbook.events import status_of
 from tvmops.playbook.plan import facts_of
-from tvmops.playbook.prepare import failure
+from tvmops.playbook.prepared import failure
 from tvmops.playbook.report import Report
 from tvmops.playbook.state import HostState
 from tvmops.playbook.variables import AWAITED, FACT_MODULES

@@ -9,7 +9,7 @@ from typing import Any
 from tvmops.errors import HostUnreachable, TvmopsError
 from tvmops.playbook.batch import Queued
 from tvmops.playbook.events import HostRecap, RunEvent, censor, status_of
-from tvmops.playbook.prepare import Step
+from tvmops.playbook.prepared import Step
 
 OnEvent = Callable[[RunEvent], None]
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from tvmops.playbook.faults import TemplateFault
-from tvmops.playbook.prepare import Prepared, Step, TaskContext
+from tvmops.playbook.prepare import TaskContext
+from tvmops.playbook.prepared import Prepared, Step
 from tvmops.playbook.values import Condition, all_hold
 from tvmops.playbook.variables import UNFORESEEN
 

@@ -40,7 +40,7 @@ ANSIBLE_VERSION = {
 class RunOptions:
     """What a run was asked for. `extra_vars` are the strongest variables; `forks` is how many hosts at once.
 
-    `start_at`: the title of the task to begin with, or a pattern for it.
+    `start_at`: the title of the task to begin with, or a pattern for it. `saved_facts`: those of every host, on paper.
     """
 
     limit: str | None = None
@@ -56,6 +56,7 @@ class RunOptions:
     force_handlers: bool = False
     start_at: str | None = None
     explain: bool = False
+    saved_facts: Mapping[str, Any] | None = None
 
 
 class Shared:

@@ -6,17 +6,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tvmops.connection import Connection
+from tvmops.errors import RpcError
 from tvmops.rpc.server import BoardServer, OnProgress, quiet
 from tvmops.rpc.versions import check_release, current_release
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where, on this machine, a board's RPC server can be reached, and which TVM it runs."""
+    """Where, on this machine, a board's RPC server can be reached, which TVM it runs, and what to ask for."""
 
     host: str
     port: int
     tvm_version: str
+    key: str = ""
 
 
 class BoardRpc:
@@ -35,12 +37,18 @@ class BoardRpc:
         Raises RpcError (also when runtime and compiler differ), BecomeError, HostUnreachable.
         """
         server = self._of(connection)
+        if server.place.tracker:
+            raise RpcError(
+                f"{server.name}: its RPC server belongs to the tracker {server.place.tracker} (tvm_rpc_tracker) and "
+                "serves no other clients",
+                "to measure on it, take the variable away and run playbooks/rpc-server.yml",
+            )
         release = current_release(connection, server.place)
         check_release(server.name, release, stack, self._version_of(stack))
         before = server.restarts
         port = server.ensure()
         self.restarts += server.restarts - before
-        return Endpoint("127.0.0.1", port, release.tvm)
+        return Endpoint("127.0.0.1", port, release.tvm, server.place.key)
 
     def restore(self, connection: Connection, stack: str) -> None:
         """After a job that failed by RPC: restart the server if it is dead. Raises RpcError and kin."""

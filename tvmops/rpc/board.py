@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,16 +21,22 @@ DEFAULT_PREFIX = "/opt/tvmops"
 UNIT = "tvm-rpc-server.service"
 SHORT_SECONDS = 30.0
 INSPECTOR = Path("playbooks/files/rpc_port.py")
+WORD = re.compile(r"[A-Za-z0-9_./+-]*")  # as playbooks/tasks/service-check.yml wants keys
 
 
 @dataclass(frozen=True)
 class ServerPlace:
-    """Where a host's RPC server is and who owns it. `unprivileged`: no systemd unit, everything is the login user's."""
+    """Where a host's RPC server is and who owns it. `unprivileged`: no systemd unit, everything is the login user's.
+
+    `key` is what its clients have to ask for; with a `tracker` it serves those only whom that sends.
+    """
 
     port: int
     prefix: str
     python: str
     unprivileged: bool
+    key: str = ""
+    tracker: str = ""
 
     @staticmethod
     def of(host: Host) -> ServerPlace:
@@ -38,9 +45,20 @@ class ServerPlace:
         if not str(port).isdigit() or not 0 < int(port) < 65535:
             where = host.origins.get("tvm_rpc_port", host.name)
             raise ConfigError(f"{where}: tvm_rpc_port: {port!r} is no port number", "give a number from 1 to 65534")
+        key = str(host.vars.get("tvm_rpc_key") or "")
+        if not WORD.fullmatch(key):
+            where = host.origins.get("tvm_rpc_key", host.name)
+            raise ConfigError(f"{where}: tvm_rpc_key: {key!r} is no word", "letters, digits and _./+- make a key")
         prefix = str(host.vars.get("tvmops_prefix") or DEFAULT_PREFIX).rstrip("/")
         python = python_interpreter(host) or "python3"
-        return ServerPlace(int(port), prefix, python, boolean(host, "tvmops_unprivileged", False))
+        return ServerPlace(
+            int(port),
+            prefix,
+            python,
+            boolean(host, "tvmops_unprivileged", False),
+            key=key,
+            tracker=str(host.vars.get("tvm_rpc_tracker") or ""),
+        )
 
 
 @dataclass(frozen=True)

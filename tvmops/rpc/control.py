@@ -21,7 +21,7 @@ def restart(connection: Connection, place: ServerPlace) -> None:
     Raises RpcError, BecomeError, HostUnreachable.
     """
     if place.unprivileged:
-        done = _detached(connection, place, f"start {shlex.quote(place.prefix)} {place.port}")
+        done = _detached(connection, place, f"start {shlex.quote(place.prefix)} {place.port} {shlex.quote(place.key)}")
     else:
         # reset-failed: a unit that failed often must not wait for its rate limit.
         script = f"systemctl reset-failed {UNIT} 2>/dev/null; systemctl restart {UNIT}"

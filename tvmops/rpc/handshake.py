@@ -15,7 +15,7 @@ from enum import Enum
 from tvmops.errors import RpcError
 
 MAGIC = 0xFF271
-PROBE_KEY = "client:tvmops-probe"
+PROBE_KEY = "client:tvmops-probe".ljust(128, ".")  # TVM's C++ server says nothing to keys shorter than its own
 MAX_KEY = 4096  # bytes; a server's key is a word
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import re
 import sys
@@ -12,6 +11,7 @@ from dataclasses import dataclass
 from email.parser import HeaderParser
 from pathlib import Path
 
+from tvmops.digests import file_sha256
 from tvmops.errors import MissingTool, StackError
 from tvmops.paths import cache_dir
 from tvmops.stack.environment import OnProgress, beside, locked, quiet, run_logged
@@ -152,12 +152,3 @@ def _licence(path: Path) -> str:
         fields = HeaderParser().parsestr(wheel.read(name).decode("utf-8", "replace"))
     text = fields.get("License-Expression") or fields.get("License") or "see the package's dist-info folder"
     return " ".join(str(text).split())[:100]
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's content, as hex."""
-    digest = hashlib.sha256()
-    with path.open("rb") as handle:
-        while piece := handle.read(1 << 20):
-            digest.update(piece)
-    return digest.hexdigest()

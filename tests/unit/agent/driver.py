@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import hashlib
 import io
@@ -72,9 +71,9 @@ class Driver:
         self.blobs[name] = data
         return {"sha256": name, "size": len(data)}
 
-    def send(self, message: dict[str, Any]) -> None:
+    def send(self, message: dict[str, Any], raw: bytes = b"") -> None:
         assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps(message).encode() + b"\n")
+        self.process.stdin.write(json.dumps(message).encode() + b"\n" + raw)
         self.process.stdin.flush()
 
     def next_event(self) -> Event:
@@ -103,7 +102,8 @@ class Driver:
         while True:
             event = self.next_event()
             if event["ev"] == "need":
-                self.answer(event["sha256"], on_need(event["sha256"]) if on_need else self.blobs.get(event["sha256"]))
+                data = on_need(event["sha256"]) if on_need else self.blobs.get(event["sha256"])
+                self.answer(event["sha256"], data, event.get("have", 0))
             elif event["ev"] == "done":
                 results.append(event["result"])
             elif event["ev"] == "batch_end":
@@ -111,14 +111,14 @@ class Driver:
                 return results
             assert event["ev"] != "fatal", event
 
-    def answer(self, sha256: str, data: bytes | None) -> None:
+    def answer(self, sha256: str, data: bytes | None, have: int = 0) -> None:
         if data is None:
             self.send({"op": "blob", "sha256": sha256, "error": "no such blob"})
             return
+        data = data[have:]
         pieces = [data[start : start + PIECE] for start in range(0, len(data), PIECE)] or [b""]
         for number, piece in enumerate(pieces, 1):
-            text = base64.b64encode(piece).decode()
-            self.send({"op": "blob", "sha256": sha256, "data": text, "last": number == len(pieces)})
+            self.send({"op": "blob", "sha256": sha256, "bytes": len(piece), "last": number == len(pieces)}, piece)
 
     def batch(self, tasks: Sequence[dict[str, Any]], **batch: Any) -> list[dict[str, Any]]:
         self.start(tasks, **batch)

@@ -6,6 +6,7 @@ import grp
 import pwd
 from pathlib import Path
 
+import pytest
 from driver import Driver
 from hypothesis import given
 from hypothesis import strategies as st
@@ -75,8 +76,8 @@ def test_no_text_crashes_a_parser(text: str) -> None:
 
 
 @given(st.binary())
-def test_no_file_crashes_the_account_reader(tmp_path_factory: object, content: bytes) -> None:
-    folder = tmp_path_factory.mktemp("accounts")  # type: ignore[attr-defined]
+def test_no_file_crashes_the_account_reader(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+    folder = tmp_path_factory.mktemp("accounts")
     (folder / "etc").mkdir()
     for name in ("passwd", "group", "shadow"):
         (folder / "etc" / name).write_bytes(content)

@@ -20,6 +20,7 @@ Entry = tuple[str, Any]
 def tar(entries: list[Entry], mode: str = "w:gz") -> bytes:
     """An archive of files (bytes), directories (None), links ("-> target"), hard links ("= name") and devices."""
     buffer = io.BytesIO()
+    # tarfile's overloads know only literal modes.
     with tarfile.open(fileobj=buffer, mode=mode) as archive:  # type: ignore[call-overload]
         for name, what in entries:
             info = tarfile.TarInfo(name)

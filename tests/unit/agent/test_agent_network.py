@@ -36,7 +36,8 @@ class Handler(BaseHTTPRequestHandler):
         elif self.path == "/overloaded" or (self.path == "/busy" and len(self.seen) < 3):
             self.send_error(503, "Busy")
         elif self.path == "/redirect":
-            self._head(302, {"Location": f"http://localhost:{self.server.server_port}/data", "Content-Length": "0"})  # type: ignore[attr-defined]
+            port = self.connection.getsockname()[1]
+            self._head(302, {"Location": f"http://localhost:{port}/data", "Content-Length": "0"})
         elif self.path == "/stall":
             self._head(200, {"Content-Length": str(len(DATA))})
             self.wfile.write(DATA[:1000])

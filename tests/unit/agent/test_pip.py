@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 import sys
-import zipfile
 from pathlib import Path
 
 import pytest
 from driver import Driver
 from hypothesis import given
 from hypothesis import strategies as st
+from wheels import make_wheel
 
 from tvmops.agent import pip_probe, requirements
 from tvmops.agent.modules import pip
 
 
 def wheel(folder: Path, name: str, version: str, requires: str = "") -> None:
-    """A wheel of one module, made by hand."""
-    folder.mkdir(exist_ok=True)
-    info = f"{name}-{version}.dist-info"
-    metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{requires}"
-    with zipfile.ZipFile(folder / f"{name}-{version}-py3-none-any.whl", "w") as archive:
-        archive.writestr(f"{name}.py", f"version = {version!r}\n")
-        archive.writestr(f"{info}/METADATA", metadata)
-        archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
-        archive.writestr(f"{info}/RECORD", "")
+    """A wheel of one module."""
+    make_wheel(folder, name, version, {f"{name}.py": f"version = {version!r}\n"}, requires=requires)
 
 
 @pytest.fixture(scope="module")

@@ -43,8 +43,9 @@ class Board:
 
     shares_cpu = False
 
-    def __init__(self, **faults: list[Exception]) -> None:
+    def __init__(self, key: str = "", **faults: list[Exception]) -> None:
         self.calls: list[str] = []
+        self._key = key
         self._faults = faults
 
     def _called(self, name: str) -> None:
@@ -65,7 +66,7 @@ class Board:
 
     def rpc(self, stack: str) -> Endpoint:
         self._called("rpc")
-        return Endpoint("127.0.0.1", 4711, "0.27")
+        return Endpoint("127.0.0.1", 4711, "0.27", self._key)
 
     def restore_rpc(self, stack: str) -> None:
         self._called("restore_rpc")
@@ -80,10 +81,10 @@ class Board:
         self._called("close")
 
 
-def measure(pool: Pool, board: Board, cancelled: threading.Event | None = None) -> tuple[Any, list[dict[str, Any]]]:
+def measure(pool: Any, board: Board, cancelled: threading.Event | None = None) -> tuple[Any, list[dict[str, Any]]]:
     events: list[dict[str, Any]] = []
     cancelled = cancelled or threading.Event()
-    runner = JobRunner(pool, CpuGate(cancelled), Timeouts(measure=7), events.append, cancelled)  # type: ignore[arg-type]
+    runner = JobRunner(pool, CpuGate(cancelled), Timeouts(measure=7), events.append, cancelled)
     return runner.measure(JOB, CELL, board), events
 
 
@@ -97,6 +98,13 @@ def test_a_good_measurement_knows_its_conditions_and_endpoint() -> None:
     assert document["rpc"] == {"host": "127.0.0.1", "port": 4711, "session_timeout": 7}
     assert document["board"] == {"tvm_version": "0.27"}
     assert (finished.before, finished.after) == ({"loadavg": [0, 0, 0]},) * 2
+
+
+def test_the_worker_is_told_the_servers_key() -> None:
+    """which it has to ask for, where the host has a tvm_rpc_key."""
+    pool = Pool([GOOD])
+    measure(pool, Board(key="rk3288"))
+    assert pool.documents[0]["rpc"] == {"host": "127.0.0.1", "port": 4711, "session_timeout": 7, "key": "rk3288"}
 
 
 def test_an_rpc_failure_is_tried_once_more_after_the_server_was_restored() -> None:

@@ -32,6 +32,10 @@ PLAYS = {
         "    - {command: 'echo {{ kept }}', register: again}\n",
         "    - {command: 'echo {{ kept }} {{ again.stdout }}'}\n",
     ],
+    "a list of what nobody knows yet": [
+        ASK,
+        "    - {command: 'echo {{ text.stdout_lines | select | list | length }}', register: lines}\n",
+    ],
     "asked again": [
         ASK,
         "    - {command: 'echo {{ text.stdout }}'}\n",

@@ -36,6 +36,18 @@ def test_what_needs_a_commands_output_is_unknown(task: str, run_playbook: RunPla
     assert not (tmp_path / "a").exists()
 
 
+@pytest.mark.parametrize(
+    "text", ["{{ text.stdout }}", "{{ (text.stdout | from_json).key }}", "{{ text.stdout | default('no', true) }}"]
+)
+def test_a_template_that_reads_it_is_unknown(text: str, run_playbook: RunPlaybook, tmp_path: Path) -> None:
+    (tmp_path / "its.j2").write_text(f"one {text}\n")
+    task = f"{{name: use, template: {{src: '{tmp_path}/its.j2', dest: '{{{{ root }}}}/a'}}}}"
+    ran = run_playbook(HEAD + f"    - {task}\n", check=True)
+    assert ran.recap.ok
+    assert unknown(ran) == ["use"]
+    assert "needs text, which only a real run can tell" in str(ran.result("use"))
+
+
 def test_a_fact_made_of_it_is_unknown_until_it_is_set_anew(run_playbook: RunPlaybook) -> None:
     ran = run_playbook(
         HEAD

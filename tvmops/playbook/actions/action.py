@@ -13,7 +13,7 @@ from tvmops.playbook.state import HostState, Shared
 if TYPE_CHECKING:
     from tvmops.playbook.alone import Alone
     from tvmops.playbook.channels import Sessions
-    from tvmops.playbook.prepare import Step
+    from tvmops.playbook.prepared import Step
     from tvmops.playbook.variables import Scope
 
 

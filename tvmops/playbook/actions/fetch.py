@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from tvmops.digests import file_sha256
 from tvmops.paths import user_path
 from tvmops.playbook.actions.action import Action
 
@@ -68,11 +69,7 @@ def _destination(action: Action, source: str, dest: str, *, flat: bool) -> Path:
 
 def _digest(path: Path) -> str | None:
     try:
-        with path.open("rb") as file:
-            digest = hashlib.sha256()
-            while piece := file.read(PIECE):
-                digest.update(piece)
-            return digest.hexdigest()
+        return file_sha256(path)
     except OSError:
         return None
 

@@ -95,17 +95,17 @@ class RelaxBackend(Backend):
         """A session that the server ends by itself after `session_timeout` seconds."""
         if not rpc.get("host") or not rpc.get("port"):
             raise JobError("BadInput", "job.json of a measure job needs 'rpc' with host and port")
-        return RpcBoard(rpc["host"], int(rpc["port"]), int(rpc.get("session_timeout", 300)))
+        return RpcBoard(rpc["host"], int(rpc["port"]), int(rpc.get("session_timeout", 300)), str(rpc.get("key", "")))
 
 
 class RpcBoard(Board):
     """A board behind TVM's RPC server."""
 
-    def __init__(self, host: str, port: int, session_timeout: int) -> None:
+    def __init__(self, host: str, port: int, session_timeout: int, key: str = "") -> None:
         self._where = f"{host}:{port}"
         self._session_timeout = session_timeout
         with self._explained("connect to"):
-            self._session = rpc.connect(host, port, session_timeout=session_timeout)
+            self._session = rpc.connect(host, port, key=key, session_timeout=session_timeout)
         self._machine: Any = None
         self._device: Any = None
         self._held: List[Any] = []

@@ -1,70 +1,52 @@
-"""Runtime bundles: what a board needs of a stack, and nothing else, packed and named by its content."""
+"""Runtime artifacts: what a board needs of a stack, and nothing else, packed and named by its content."""
 
 from __future__ import annotations
 
-import gzip
 import hashlib
-import io
 import json
-import tarfile
 import zipfile
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from tvmops.errors import StackError
 from tvmops.paths import cache_dir
+from tvmops.stack.artifact import Artifact, manifest_key, version_file, write_archive
 from tvmops.stack.environment import OnProgress, locked, quiet
 from tvmops.stack.spec import Pin, Stack, version_tuple
 from tvmops.stack.wheels import Wheel, fetch_wheels, newest_glibc, read_sums
 
-FORMAT = 1  # of the archive and manifest; a change makes new bundles
-COMPRESSION = 6
-KEY_LENGTH = 16
+FORMAT = 1  # of the archive and manifest; a change makes new artifacts
 Part = Literal["runtime", "baseline"]
 
 
-@dataclass(frozen=True)
-class Bundle:
-    """A packed bundle. `key` names its content, `size` is the archive's in bytes, `manifest` lists all files."""
-
-    key: str
-    path: Path
-    size: int
-    manifest: dict[str, Any]
-
-    @property
-    def unpacked_size(self) -> int:
-        """Bytes of all files on the board."""
-        return sum(int(entry["size"]) for entry in self.manifest["files"].values())
-
-
-def ensure_bundle(
+def ensure_artifact(
     stack: Stack,
     arch: str = "x86_64",
     python: str = "3.11",
     on_progress: OnProgress = quiet,
     part: Part = "runtime",
-) -> Bundle:
-    """The bundle of `stack` for boards of `arch` with Python `python`, fetched and packed on first use.
+) -> Artifact:
+    """The artifact of `stack` for boards of `arch` with Python `python`, fetched and packed on first use.
 
     `part` "baseline" is ONNX Runtime, to be used beside the runtime. Raises StackError.
     """
     pins = _pins(stack, arch, python, part)
-    folder = cache_dir() / "bundles"
+    folder = cache_dir() / "artifacts"
     known = folder / f"{stack.name}-{part}-{arch}-py{python}-{_identity(stack, pins, arch, python)}.json"
     with locked(known.with_suffix(".lock"), on_progress):
-        bundle = _known(folder, known)
-        if bundle is None:
+        artifact = _known(folder, known)
+        if artifact is None:
             wheels = fetch_wheels(pins, arch, python, read_sums(Path(stack.path).with_suffix(".sha256")), on_progress)
             _check_glibc(stack, wheels, part)
-            on_progress(f"packing the {part} bundle for {arch}, Python {python}")
-            bundle = _pack(folder, stack, wheels, arch=arch, python=python, part=part)
-            known.write_text(json.dumps({"key": bundle.key, "manifest": bundle.manifest}), encoding="utf-8")
-    return bundle
+            on_progress(f"packing the {part} artifact for {arch}, Python {python}")
+            artifact = _pack(folder, stack, wheels, arch=arch, python=python, part=part)
+            known.write_text(json.dumps({"key": artifact.key, "manifest": artifact.manifest}), encoding="utf-8")
+    return artifact
 
 
 def _pins(stack: Stack, arch: str, python: str, part: Part) -> list[Pin]:
+    if stack.is_built and part == "runtime":
+        raise StackError(f"the runtime of stack {stack.name} is compiled, not made of wheels", "tvmops --help build")
     if arch not in stack.architectures:
         raise StackError(f"stack {stack.name} has no runtime for {arch}", f"it has: {', '.join(stack.architectures)}")
     if not stack.supports_python(python):
@@ -75,7 +57,7 @@ def _pins(stack: Stack, arch: str, python: str, part: Part) -> list[Pin]:
     chosen = stack.runtime if part == "runtime" else stack.baseline
     pins = [pin for pin in chosen if pin.holds_for(python)]
     if not pins:
-        raise StackError(f"stack {stack.name} names no packages for its {part} bundle")
+        raise StackError(f"stack {stack.name} names no packages for its {part} artifact")
     return pins
 
 
@@ -85,11 +67,11 @@ def _identity(stack: Stack, pins: list[Pin], arch: str, python: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def _known(folder: Path, known: Path) -> Bundle | None:
+def _known(folder: Path, known: Path) -> Artifact | None:
     try:
         stored = json.loads(known.read_text(encoding="utf-8"))
         path = _archive(folder, stored["key"])
-        return Bundle(stored["key"], path, path.stat().st_size, stored["manifest"])
+        return Artifact(stored["key"], path, path.stat().st_size, stored["manifest"])
     except (OSError, ValueError, KeyError):
         return None
 
@@ -108,19 +90,19 @@ def _check_glibc(stack: Stack, wheels: list[Wheel], part: Part) -> None:
         )
 
 
-def _pack(folder: Path, stack: Stack, wheels: list[Wheel], *, arch: str, python: str, part: Part) -> Bundle:
+def _pack(folder: Path, stack: Stack, wheels: list[Wheel], *, arch: str, python: str, part: Part) -> Artifact:
     contents = _select(stack, wheels)
     manifest = _manifest(stack, wheels, contents, arch=arch, python=python, part=part)
     key = manifest_key(manifest)
     contents["manifest.json"] = (json.dumps(manifest, indent=1, sort_keys=True) + "\n").encode()
-    contents["VERSION"] = _version_file(manifest, key)
+    contents["VERSION"] = version_file(manifest, key)
     folder.mkdir(parents=True, exist_ok=True)
     path = _archive(folder, key)
     fresh = path.with_suffix(".new")
     with fresh.open("wb") as out:
         write_archive(out, contents)
     fresh.replace(path)
-    return Bundle(key, path, path.stat().st_size, manifest)
+    return Artifact(key, path, path.stat().st_size, manifest)
 
 
 def _select(stack: Stack, wheels: list[Wheel]) -> dict[str, bytes]:
@@ -130,8 +112,8 @@ def _select(stack: Stack, wheels: list[Wheel]) -> dict[str, bytes]:
             chosen = [name for name in archive.namelist() if not name.endswith("/") and stack.rules.takes(name)]
             if not any(not name.split("/", 1)[0].endswith(".dist-info") for name in chosen):
                 raise StackError(
-                    f"{stack.path}: the bundle's rules take no file of {wheel.path.name}",
-                    "add the package's folder to bundle: include",
+                    f"{stack.path}: the artifact's rules take no file of {wheel.path.name}",
+                    "add the package's folder to artifact: include",
                 )
             for name in chosen:
                 if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
@@ -168,39 +150,3 @@ def _manifest(
         "packages": packages,
         "files": files,
     }
-
-
-def manifest_key(manifest: dict[str, Any]) -> str:
-    """The name of a bundle with this manifest: the first 16 hex digits of its SHA-256."""
-    text = json.dumps(manifest, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:KEY_LENGTH]
-
-
-def _version_file(manifest: dict[str, Any], key: str) -> bytes:
-    lines = [f"{name}={manifest[name]}" for name in ("part", "stack", "api", "tvm", "arch", "python", "glibc")]
-    lines += [f"key={key}"]
-    lines += [f"package={package['name']}=={package['version']}" for package in manifest["packages"]]
-    return ("\n".join(lines) + "\n").encode()
-
-
-def read_version_file(text: str) -> dict[str, str]:
-    """The single-valued fields of a release's VERSION file: part, stack, api, tvm, arch, python, glibc, key."""
-    pairs = (line.partition("=") for line in text.splitlines())
-    return {name: value for name, separator, value in pairs if separator and name != "package"}
-
-
-def write_archive(out: io.BufferedIOBase, contents: dict[str, bytes]) -> None:
-    """A tar.gz of `contents` that is the same bytes every time: sorted, owned by root, dated 1970."""
-    folders = sorted({str(parent) for name in contents for parent in PurePosixPath(name).parents} - {"."})
-    with (
-        gzip.GzipFile(filename="", fileobj=out, mode="wb", compresslevel=COMPRESSION, mtime=0) as packed,
-        tarfile.open(fileobj=packed, mode="w", format=tarfile.GNU_FORMAT) as tar,
-    ):
-        for name in folders:
-            member = tarfile.TarInfo(name)
-            member.type, member.mode = tarfile.DIRTYPE, 0o755
-            tar.addfile(member)
-        for name, data in sorted(contents.items()):
-            member = tarfile.TarInfo(name)
-            member.size, member.mode = len(data), 0o644
-            tar.addfile(member, io.BytesIO(data))

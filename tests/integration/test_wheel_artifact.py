@@ -1,4 +1,4 @@
-"""Bundles are what boards get: they load without anything else, are small, and are the same every time."""
+"""Artifacts are what boards get: they load without anything else, are small, and are the same every time."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from runtime_release import PYTHON, STACK, TOOLS, bundle, plain_python, unpack
+from runtime_release import PYTHON, STACK, TOOLS, artifact, plain_python, unpack
+from tar_members import content
 
 from tvmops.errors import StackError
 from tvmops.paths import cache_dir
-from tvmops.stack import Bundle, bundle_variables, ensure_bundle, load_stack
+from tvmops.stack import Artifact, artifact_variables, ensure_artifact, load_stack
 
 ELF_MACHINE = {"x86_64": 62, "aarch64": 183}
 ORT_MODEL = "mul_1.onnx"
@@ -25,7 +26,7 @@ ORT_MODEL = "mul_1.onnx"
 
 @pytest.fixture(scope="module")
 def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return unpack(bundle(), tmp_path_factory.mktemp("bundle") / "release")
+    return unpack(artifact(), tmp_path_factory.mktemp("artifact") / "release")
 
 
 def run(argv: list[str], **env: str) -> subprocess.CompletedProcess[str]:
@@ -50,7 +51,7 @@ def test_it_loads_in_a_clean_python(release: Path) -> None:
 def test_it_is_small_and_has_no_compiler(release: Path) -> None:
     files = [path for path in release.rglob("*") if path.is_file() and path.suffix != ".pyc"]
     assert sum(path.stat().st_size for path in files) < 80e6
-    assert bundle().size < 25e6
+    assert artifact().size < 25e6
     assert sorted(path.name for path in (release / "tvm" / "lib").iterdir()) == [
         "libtvm_runtime.so",
         "libtvm_runtime_extra.so",
@@ -76,12 +77,12 @@ def test_the_smoke_test_refuses_a_broken_runtime(release: Path, tmp_path: Path) 
 
 def test_a_damaged_file_is_found_before_the_release_is_used(tmp_path: Path) -> None:
     folder = tmp_path / "release"
-    unpack(bundle(), folder)
+    unpack(artifact(), folder)
     (folder / ".complete").unlink()
     (folder / "typing_extensions.py").write_text("# cut sho")
     done = run([sys.executable, str(TOOLS / "release.py"), "finish", str(folder)])
     assert done.returncode == 1
-    assert "typing_extensions.py: its content is damaged; remove" in done.stdout
+    assert "typing_extensions.py: its content is damaged (1 of" in done.stdout
     assert not (folder / ".complete").exists()
 
 
@@ -94,7 +95,7 @@ def test_too_little_room_is_said_in_numbers(tmp_path: Path) -> None:
 
 def fresh_cache(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A cache of its own that has the wheels, so that nothing is fetched."""
-    bundle()
+    artifact()
     source = cache_dir() / "wheels" / f"x86_64-py{PYTHON}"
     wheels = folder / "cache" / "wheels" / source.name
     wheels.mkdir(parents=True)
@@ -106,22 +107,22 @@ def fresh_cache(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_packed_again_it_is_the_same_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = bundle()
+    first = artifact()
     fresh_cache(tmp_path, monkeypatch)
-    again = bundle()
+    again = artifact()
     assert again.path != first.path
     assert again.key == first.key
     assert again.path.read_bytes() == first.path.read_bytes()
 
 
 def test_a_damaged_wheel_is_fetched_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = bundle()
+    first = artifact()
     wheels = fresh_cache(tmp_path, monkeypatch)
     wheel = next(wheels.glob("typing_extensions-*.whl"))
     wheel.unlink()
     wheel.write_bytes(b"half a whe")
     told: list[str] = []
-    again = ensure_bundle(load_stack(STACK), "x86_64", PYTHON, told.append)
+    again = ensure_artifact(load_stack(STACK), "x86_64", PYTHON, told.append)
     assert again.key == first.key
     assert f"fetching 1 wheels for x86_64, Python {PYTHON}" in told
 
@@ -142,29 +143,29 @@ def test_a_wheel_that_is_not_the_pinned_one_is_refused(
     kept = [one for one in sums if name not in one]
     stack.with_suffix(".sha256").write_text("".join(kept) + line.format(name=name))
     with pytest.raises(StackError, match=expected) as caught:
-        ensure_bundle(load_stack(str(stack)), "x86_64", PYTHON)
+        ensure_artifact(load_stack(str(stack)), "x86_64", PYTHON)
     assert name in str(caught.value)
     assert not (wheels / name).exists()
 
 
-def machines(made: Bundle) -> set[int]:
-    """ELF machine numbers of the shared libraries in a bundle."""
+def machines(made: Artifact) -> set[int]:
+    """ELF machine numbers of the shared libraries in an artifact."""
     with tarfile.open(made.path) as tar:
         libraries = [member for member in tar if ".so" in member.name and member.isfile()]
         assert len(libraries) > 5
-        return {struct.unpack_from("<H", tar.extractfile(member).read(20), 18)[0] for member in libraries}  # type: ignore[union-attr]
+        return {struct.unpack_from("<H", content(tar, member), 18)[0] for member in libraries}
 
 
 def test_each_architecture_gets_its_own_libraries() -> None:
     stack = load_stack(STACK)
-    arm, intel = (ensure_bundle(stack, arch, "3.11") for arch in ("aarch64", "x86_64"))
+    arm, intel = (ensure_artifact(stack, arch, "3.11") for arch in ("aarch64", "x86_64"))
     assert arm.key != intel.key
     assert machines(arm) == {ELF_MACHINE["aarch64"]}
     assert machines(intel) == {ELF_MACHINE["x86_64"]}
 
 
 def test_the_manifest_says_where_every_byte_came_from() -> None:
-    made = bundle()
+    made = artifact()
     packages = {package["name"]: package for package in made.manifest["packages"]}
     assert packages["apache-tvm"]["version"] == load_stack(STACK).version
     assert packages["numpy"]["licence"]
@@ -174,7 +175,7 @@ def test_the_manifest_says_where_every_byte_came_from() -> None:
 
 
 def test_onnxruntime_runs_beside_the_runtime(release: Path, tmp_path: Path) -> None:
-    reference = unpack(bundle("baseline"), tmp_path / "baseline")
+    reference = unpack(artifact("baseline"), tmp_path / "baseline")
     wheel = next((cache_dir() / "wheels" / f"x86_64-py{PYTHON}").glob("onnxruntime-*.whl"))
     model = zipfile.ZipFile(wheel).read(f"onnxruntime/datasets/{ORT_MODEL}")
     (tmp_path / ORT_MODEL).write_bytes(model)
@@ -192,7 +193,7 @@ def test_onnxruntime_runs_beside_the_runtime(release: Path, tmp_path: Path) -> N
 
 
 def test_variables_for_playbooks_name_files_that_exist() -> None:
-    variables = bundle_variables(load_stack(STACK), "x86_64", PYTHON)
+    variables = artifact_variables(load_stack(STACK), "x86_64", PYTHON)
     assert Path(variables["tvmops_release_archive"]).is_file()
     assert Path(variables["tvmops_baseline_archive"]).is_file()
-    assert int(variables["tvmops_release_size"]) == bundle().unpacked_size
+    assert int(variables["tvmops_release_size"]) == artifact().unpacked_size

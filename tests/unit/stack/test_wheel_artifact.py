@@ -1,17 +1,19 @@
-"""Archives and keys of bundles: the same content gives the same bytes and name, other content another."""
+"""Archives and keys of artifacts: the same content gives the same bytes and name, other content another."""
 
 from __future__ import annotations
 
 import io
 import tarfile
+from random import Random
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tar_members import content
 
 from tvmops.errors import StackError
-from tvmops.stack import ensure_bundle, load_stack, read_version_file
-from tvmops.stack.bundle import manifest_key, write_archive
+from tvmops.stack import ensure_artifact, load_stack, read_version_file
+from tvmops.stack.artifact import manifest_key, write_archive
 from tvmops.stack.wheels import glibc_floor
 
 SEGMENTS = st.text("abcdefgh_0123", min_size=1, max_size=6)
@@ -34,13 +36,13 @@ def packed(contents: dict[str, bytes]) -> bytes:
 
 @settings(max_examples=60, deadline=None)
 @given(CONTENTS, st.randoms(use_true_random=False))
-def test_order_does_not_matter_and_everything_comes_back(contents: dict[str, bytes], random: object) -> None:
+def test_order_does_not_matter_and_everything_comes_back(contents: dict[str, bytes], random: Random) -> None:
     items = list(contents.items())
-    random.shuffle(items)  # type: ignore[attr-defined]
+    random.shuffle(items)
     archive = packed(contents)
     assert packed(dict(items)) == archive
     with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
-        files = {member.name: tar.extractfile(member).read() for member in tar if member.isfile()}  # type: ignore[union-attr]
+        files = {member.name: content(tar, member) for member in tar if member.isfile()}
         assert files == contents
         assert {(member.uid, member.gid, member.mtime) for member in tar} <= {(0, 0, 0)}
         assert {member.mode for member in tar if member.isdir()} <= {0o755}
@@ -88,6 +90,6 @@ def test_version_file() -> None:
         ("x86_64", "3.9", "no runtime for Python 3.9\n.*3.10 or newer, below 3.14"),
     ],
 )
-def test_impossible_bundles_are_refused_before_anything_is_fetched(arch: str, python: str, expected: str) -> None:
+def test_impossible_artifacts_are_refused_before_anything_is_fetched(arch: str, python: str, expected: str) -> None:
     with pytest.raises(StackError, match=expected):
-        ensure_bundle(load_stack("relax-0.27"), arch, python)
+        ensure_artifact(load_stack("relax-0.27"), arch, python)

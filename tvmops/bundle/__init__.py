@@ -1,0 +1,1 @@
+"""Offline bundles: every file that provisioning hosts needs, collected where there is a network, applied where not."""
