@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
 from typing import Any, Callable, Dict
 
 from . import reference
@@ -59,10 +60,22 @@ def _build(job: Job, backend: Any, prepared: Any) -> Dict[str, Any]:
     with job.phase("import"):
         module = backend.import_model(prepared, options)
     with job.phase("compile"):
-        built = backend.build(module, job.settings.get("target") or {}, options)
+        built = backend.build(module, job.settings.get("target") or {}, options, _tuning(job))
     with job.phase("export"):
         backend.export(built, artifact, _compiler(job))
-    return {"artifact_sha256": file_sha256(artifact), "artifact_bytes": artifact.stat().st_size}
+    return {
+        "artifact_sha256": file_sha256(artifact),
+        "artifact_bytes": artifact.stat().st_size,
+        "coverage": built.coverage,
+    }
+
+
+def _tuning(job: Job) -> Dict[str, Any]:
+    tuning = job.settings.get("tuning") or {"kind": "none"}
+    path = tuning.get("path")
+    if path is not None and not Path(path).exists():
+        raise JobError("BadInput", f"{path}: no such tuning log")
+    return tuning
 
 
 def _compiler(job: Job) -> Any:

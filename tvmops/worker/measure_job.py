@@ -27,7 +27,7 @@ def run(job: Job, backend: Any, hung: Callable[[], None]) -> Dict[str, Any]:
     rpc = job.settings.get("rpc") or {}
     patience = float(rpc.get("connect_timeout", CONNECT_SECONDS))
     with job.phase("connect"), deadline(patience, lambda: _hung(job, backend, hung, patience)):
-        board = backend.connect(rpc)
+        board = backend.connect(rpc, job.settings.get("target") or {})
     limit = float(rpc.get("session_timeout", SESSION_SECONDS)) + GRACE_SECONDS
     with deadline(limit, lambda: _hung(job, backend, hung, limit)):
         try:
@@ -63,7 +63,12 @@ def _on_board(
         number = runs_per_sample(board.warm_up(max(1, settings["warmup"])), settings)
     with job.phase("measure"):
         samples = board.measure(settings["repeat"], number)
+    profile = None
+    if job.settings.get("profile"):
+        with job.phase("profile"):
+            profile = board.profile()
     return {
+        **({"profile": profile} if profile is not None else {}),
         "samples": [float(sample) for sample in samples],
         "runs_per_sample": number,
         "first_run_seconds": first,

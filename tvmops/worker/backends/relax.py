@@ -16,7 +16,8 @@ from tvm.relax.frontend.onnx import from_onnx
 
 from ..failures import JobError, failing_as, first_words
 from ..prepared import Prepared
-from .base import Backend, Board
+from .base import Backend, Board, Built
+from .devices import device_of
 
 # TVM renames things between releases; each entry lists an API's names, newest first.
 NAMES: Dict[str, List[str]] = {
@@ -76,32 +77,36 @@ class RelaxBackend(Backend):
         except Exception as error:
             raise JobError("Compile", f"TVM cannot import the model: {first_words(error)}") from error
 
-    def build(self, module: Any, target: Dict[str, Any], options: Dict[str, Any]) -> Any:
+    def build(self, module: Any, target: Dict[str, Any], options: Dict[str, Any], tuning: Dict[str, Any]) -> Built:
         """Untuned code for `target`."""
+        if tuning["kind"] != "none":
+            raise JobError("BadInput", f"this stack does not know tuning '{tuning['kind']}'")
         with failing_as("Compile", f"TVM refuses the target {target}"):
             tvm_target = tvm.target.Target(_target(target))
         with failing_as("Compile", f"TVM cannot compile the model for {target}"):
-            return api("compile")(module, target=tvm_target)
+            return Built(api("compile")(module, target=tvm_target), {"tasks": None, "untuned": None})
 
-    def export(self, built: Any, artifact: Path, cross_compiler: Optional[str]) -> None:
+    def export(self, built: Built, artifact: Path, cross_compiler: Optional[str]) -> None:
         """A shared library. It is linked under another name first: `artifact` is whole or absent."""
         part = artifact.with_name("part-" + artifact.name)
         options = {"fcompile": api("cross_compiler")(cross_compiler)} if cross_compiler else {}
         with failing_as("Compile", f"the library cannot be linked with {cross_compiler or 'the C++ compiler'}"):
-            built.export_library(str(part), **options)
+            built.library.export_library(str(part), **options)
         part.replace(artifact)
 
-    def connect(self, rpc: Dict[str, Any]) -> "RpcBoard":
+    def connect(self, rpc: Dict[str, Any], target: Dict[str, Any]) -> "RpcBoard":
         """A session that the server ends by itself after `session_timeout` seconds."""
         if not rpc.get("host") or not rpc.get("port"):
             raise JobError("BadInput", "job.json of a measure job needs 'rpc' with host and port")
-        return RpcBoard(rpc["host"], int(rpc["port"]), int(rpc.get("session_timeout", 300)), str(rpc.get("key", "")))
+        timeout = int(rpc.get("session_timeout", 300))
+        return RpcBoard(rpc["host"], int(rpc["port"]), timeout, str(rpc.get("key", "")), device_of(target))
 
 
 class RpcBoard(Board):
     """A board behind TVM's RPC server."""
 
-    def __init__(self, host: str, port: int, session_timeout: int, key: str = "") -> None:
+    def __init__(self, host: str, port: int, session_timeout: int, key: str = "", device: str = "cpu") -> None:
+        self._device_name = device
         self._where = f"{host}:{port}"
         self._session_timeout = session_timeout
         with self._explained("connect to"):
@@ -120,7 +125,7 @@ class RpcBoard(Board):
         tensor = api("tensor")
         with self._explained("load the library on"):
             self._session.get_function("runtime.config_threadpool")(FASTEST_CORES, threads)
-            self._device = self._session.cpu(0)
+            self._device = self._session.device(self._device_name, 0)
             self._machine = relax.VirtualMachine(self._session.load_module(LIBRARY), self._device)
             self._held = [tensor(np.ascontiguousarray(array), self._device) for array in inputs.values()]
             self._machine.set_input("main", *self._held)
