@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -50,8 +51,10 @@ class Board(Protocol):
     def run_baseline(self, job: dict[str, Any], files: dict[str, Path], deadline: float) -> dict[str, Any]:
         """Run a baseline job with `files` there; its result.json. Error `Absent`: there is no such runtime."""
 
-    def run_local(self, job: dict[str, Any], files: dict[str, Path], deadline: float) -> dict[str, Any]:
-        """Run a measure job on the board itself, without RPC; its result.json."""
+    def run_local(
+        self, job: dict[str, Any], files: dict[str, Path], deadline: float, into: Path
+    ) -> dict[str, Any] | None:
+        """Run a measure job on the board itself, its outcome and outputs into a folder; else what is wrong."""
 
     def reset(self) -> None:
         """Drop the connection; the next call makes a new one."""
@@ -230,11 +233,15 @@ class JobRunner:
         return self._in_worker(job, document, seconds + WORKER_MARGIN_SECONDS)
 
     def _run_local(self, job: Job, document: dict[str, Any], board: Board) -> dict[str, Any]:
-        folder = job_files.start_job(job.key, document)
+        seconds = self._timeouts.measure
         files = {"artifact": Path(document["artifact"]), "reference": Path(document["reference"])}
-        result = board.run_local(document, files, self._timeouts.measure)
-        job_files.write_json(folder / "result.json", result)
-        return result
+        with tempfile.TemporaryDirectory(prefix="tvmops-local-") as into:
+            problem = board.run_local(document, files, seconds, Path(into))
+            if problem is not None:
+                job_files.write_json(job_files.start_job(job.key, document) / "result.json", problem)
+                return problem
+            # The same code as for every other measurement says whether the board's answer is right.
+            return self._in_worker(job, {**document, "local": into}, seconds + WORKER_MARGIN_SECONDS)
 
     def _run_baseline(self, job: Job, cell: Cell, board: Board) -> dict[str, Any]:
         document = documents.for_board(job, cell)

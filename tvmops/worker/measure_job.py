@@ -10,6 +10,7 @@ from . import reference
 from .compare import compare, tolerance_of
 from .failures import JobError
 from .job import Job, failure_result, file_sha256, write_result
+from .local_outcome import LocalOutcome
 from .tasks import TASKS
 from .watchdog import deadline
 
@@ -27,13 +28,17 @@ def run(job: Job, backend: Any, hung: Callable[[], None]) -> Dict[str, Any]:
     rpc = job.settings.get("rpc") or {}
     patience = float(rpc.get("connect_timeout", CONNECT_SECONDS))
     with job.phase("connect"), deadline(patience, lambda: _hung(job, backend, hung, patience)):
-        board = backend.connect(rpc, job.settings.get("target") or {})
+        local = job.settings.get("mode") == "local"
+        board = LocalOutcome(job) if local else backend.connect(rpc, job.settings.get("target") or {})
     limit = float(rpc.get("session_timeout", SESSION_SECONDS)) + GRACE_SECONDS
     with deadline(limit, lambda: _hung(job, backend, hung, limit)):
         try:
             outcome = _on_board(job, board, artifact, known, settings)
         finally:
             board.close()
+    if local:
+        job.seconds = board.seconds
+        outcome["peak_rss_bytes"] = board.peak_rss_bytes
     return {
         **outcome,
         "threads": settings["threads"],
