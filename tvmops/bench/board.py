@@ -116,10 +116,10 @@ class HostBoard:
         """Run the model there without RPC. After HostUnreachable, the next call finds what still runs."""
         if job.get("profile"):
             return job_files.failure("BadInput", "mode local does not profile operators; measure by RPC (--mode rpc)")
-        connection = self._open()
         try:
+            connection = self._open()
             self._rpc.check(connection, job["stack"])
-            return self._local_runs.run(connection, job, files, deadline, into)
+            return self._local_runs.run(connection, job, files, deadline, into, check=self._check_open)
         except RpcError as error:
             return job_files.failure("Board", str(error))
         except HostUnreachable:

@@ -7,6 +7,7 @@ import json
 import secrets
 import shlex
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -88,12 +89,19 @@ class LocalRuns:
         self._runs: dict[str, _Run] = {}
 
     def run(
-        self, connection: Connection, job: dict[str, Any], files: dict[str, Path], deadline: float, into: Path
+        self,
+        connection: Connection,
+        job: dict[str, Any],
+        files: dict[str, Path],
+        deadline: float,
+        into: Path,
+        *,
+        check: Callable[[], None],
     ) -> dict[str, Any] | None:
         """None when the outcome and the outputs are in the folder `into`; else a result.json that says what is wrong.
 
-        `files` has "artifact" and "reference"; `deadline` is in seconds. Raises HostUnreachable: the program goes on,
-        and the next call with the same job finds it.
+        `files` has "artifact" and "reference"; `deadline` is in seconds; `check` raises HostUnreachable when nobody
+        waits any more. Raises HostUnreachable: the program goes on, and the next call with the same job finds it.
         """
         key = str(job["key"])
         begun = self._runs.get(key)
@@ -102,7 +110,7 @@ class LocalRuns:
             if isinstance(started, str):
                 return job_files.failure("Board", f"{connection.host.name}: {started}")
             begun = started
-        problem = _await(connection, begun, deadline)
+        problem = _await(connection, begun, deadline, check)
         if problem is None:
             problem = _fetch(connection, begun, deadline, into)
         self.end(connection, key)
@@ -177,7 +185,7 @@ def _look(connection: Connection, run: _Run) -> str:
     return connection.run(run.script(LOOK), timeout=SHORT_SECONDS).stdout.strip()
 
 
-def _await(connection: Connection, run: _Run, deadline: float) -> dict[str, Any] | None:
+def _await(connection: Connection, run: _Run, deadline: float, check: Callable[[], None]) -> dict[str, Any] | None:
     """Until there is an outcome; a failure when there will be none."""
     begin, pause = time.monotonic(), FIRST_PAUSE
     while (state := _look(connection, run)) != "finished":
@@ -188,6 +196,7 @@ def _await(connection: Connection, run: _Run, deadline: float) -> dict[str, Any]
         if waited > deadline + MARGIN_SECONDS:
             return _overdue(connection, run, deadline)
         time.sleep(pause)
+        check()
         pause = min(pause * 1.5, LONGEST_PAUSE)
     return None
 

@@ -177,15 +177,16 @@ class JobRunner:
                     board.reset()
                 elif job.kind != BASELINE:
                     board.restore_rpc(cell.stack)
-                finished = self._attempt(job, cell, board)
+                # A program that runs on the board by itself is still at it: what it began under is known already.
+                finished = self._attempt(job, cell, board, finished.before if cell.mode == "local" else None)
         finished.started, finished.seconds = started, time.monotonic() - clock
         return finished
 
-    def _attempt(self, job: Job, cell: Cell, board: Board) -> Finished:
+    def _attempt(self, job: Job, cell: Cell, board: Board, before: dict[str, Any] | None = None) -> Finished:
         finished = Finished(job, {}, "", 0.0, shares_cpu=board.shares_cpu)
         try:
             finished.facts = board.facts()
-            finished.before = board.conditions()
+            finished.before = before or board.conditions()
             if job.kind == BASELINE:
                 finished.result = self._run_baseline(job, cell, board)
             else:
@@ -232,15 +233,14 @@ class JobRunner:
         return self._in_worker(job, document, seconds + WORKER_MARGIN_SECONDS)
 
     def _run_local(self, job: Job, document: dict[str, Any], board: Board) -> dict[str, Any]:
-        seconds = self._timeouts.measure
         files = {"artifact": Path(document["artifact"]), "reference": Path(document["reference"])}
         with tempfile.TemporaryDirectory(prefix="tvmops-local-") as into:
-            problem = board.run_local(document, files, seconds, Path(into))
+            problem = board.run_local(document, files, self._timeouts.measure, Path(into))
             if problem is not None:
                 job_files.write_json(job_files.start_job(job.key, document) / "result.json", problem)
                 return problem
             # The same code as for every other measurement says whether the board's answer is right.
-            return self._in_worker(job, {**document, "local": into}, seconds + WORKER_MARGIN_SECONDS)
+            return self._in_worker(job, {**document, "local": into}, WORKER_MARGIN_SECONDS)
 
     def _run_baseline(self, job: Job, cell: Cell, board: Board) -> dict[str, Any]:
         document = documents.for_board(job, cell)
