@@ -51,16 +51,26 @@ elif [ -f {OUTCOME} ]; then echo finished
 else echo dead; fi
 """
 # The environment is that of the RPC server (templates/tvm.env.j2).
-START = """cd "$f" && printf %s "$t" >token && mkdir started || exit 1
+START = """cd "$f" && mkdir started || exit 1
 export PYTHONPATH="$current:$current/python" LD_LIBRARY_PATH="$current/lib" TVM_HOME="$current"
 export TVM_USE_RUNTIME_LIB=1 PYTHONNOUSERSITE=1 PYTHONDONTWRITEBYTECODE=1
 setsid sh -c 'echo $$ >pid.new; mv pid.new pid; exec "$@"' "$f" \
   timeout -k 5 "$seconds" "$python" -s "$f/local_run.py" "$f" "$current" </dev/null >log.txt 2>&1 &
 """
-# The whole session, by its number; -KILL cannot be refused.
-END = f"""if cd "$f" 2>/dev/null; then {ALIVE} && kill -KILL -- "-$p"; cd /; fi
-rm -rf "$f"
+# The whole session, by its number; -KILL cannot be refused. A process that dies may still have made a file meanwhile.
+CLEAR = f"""if cd "$f" 2>/dev/null; then {ALIVE} && kill -s KILL -- "-$p"; cd /; fi
+rm -rf "$f" 2>/dev/null || {{ sleep 1; rm -rf "$f"; }}
 """
+MAKE = (
+    CLEAR
+    + """umask 077; mkdir "$f" && printf %s "$t" >"$f/token"
+"""
+)
+END = (
+    """[ "$(cat "$f/token" 2>/dev/null)" = "$t" ] || exit 0
+"""
+    + CLEAR
+)
 LAST_WORDS = 'cd "$f" && cat status.json; echo; tail -c 800 log.txt'
 
 
@@ -138,7 +148,7 @@ class LocalRuns:
             return f"cannot make a folder for the job: {_words(made)}"
         run = _Run(key, folder, secrets.token_hex(8))
         # What an earlier sweep left under this name is another measurement.
-        clean = connection.run(run.script(END) + f"mkdir -m 700 {shlex.quote(folder)}", timeout=SHORT_SECONDS)
+        clean = connection.run(run.script(MAKE), timeout=SHORT_SECONDS)
         if clean.rc != 0:
             return f"cannot make the folder {folder}: {_words(clean)}"
         self._runs[key] = run
