@@ -50,12 +50,13 @@ elif {ALIVE}; then echo running
 elif [ -f {OUTCOME} ]; then echo finished
 else echo dead; fi
 """
-# The environment is that of the RPC server (templates/tvm.env.j2).
+# The environment is that of the RPC server (templates/tvm.env.j2). The shell stays, as the head of the session: while a
+# process becomes another program, it has no command line for a moment.
 START = """cd "$f" && mkdir started || exit 1
 export PYTHONPATH="$current:$current/python" LD_LIBRARY_PATH="$current/lib" TVM_HOME="$current"
 export TVM_USE_RUNTIME_LIB=1 PYTHONNOUSERSITE=1 PYTHONDONTWRITEBYTECODE=1
-setsid sh -c 'echo $$ >pid.new; mv pid.new pid; exec "$@"' "$f" \
-  timeout -k 5 "$seconds" "$python" -s "$f/local_run.py" "$f" "$current" </dev/null >log.txt 2>&1 &
+setsid sh -c 'echo $$ >pid.new; mv pid.new pid; "$@"; kill -s KILL -- "-$$"' "$f" \
+  timeout --foreground -k 5 "$seconds" "$python" -s "$f/local_run.py" "$f" "$current" </dev/null >log.txt 2>&1 &
 """
 # The whole session, by its number; -KILL cannot be refused. A process that dies may still have made a file meanwhile.
 CLEAR = f"""if cd "$f" 2>/dev/null; then {ALIVE} && kill -s KILL -- "-$p"; cd /; fi
