@@ -6,6 +6,9 @@ from typing import Any, Callable, Dict, List, NamedTuple
 
 from ..failures import JobError
 
+NETS = ("net", "network")
+SIZES = ("width", "height", "channels")
+
 
 class Option(NamedTuple):
     """One value and where it stands."""
@@ -95,7 +98,7 @@ def parse(text: str, file: str) -> List[Section]:
             _option(sections[-1], number, line)
     if not sections:
         raise JobError("BadInput", f"{file}: no darknet cfg: it has no [section]")
-    if sections[0].kind not in ("net", "network"):
+    if sections[0].kind not in NETS:
         raise sections[0].fault(f"the first section must be [net], not [{sections[0].kind}]")
     if len(sections) == 1:
         raise sections[0].fault("the network has no layers")
@@ -114,6 +117,8 @@ def _option(section: Section, number: int, line: str) -> None:
     value = value.split("#")[0].strip()
     if not (equals and key and value):
         raise JobError("BadInput", f"{section.file}:{number}: '{_short(line)}' is neither key=value nor [section]")
+    if key in section.options and section.kind in NETS and key not in SIZES:
+        return  # published cfgs have a line for training and one for testing; darknet takes the first
     if key in section.options:
         first = section.options[key].line
         raise JobError("BadInput", f"{section.file}:{number}: '{key}' is given twice (first at line {first})")
