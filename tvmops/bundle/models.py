@@ -103,9 +103,10 @@ def _add_wheel(part: Part, source: Mapping[str, Any], workload: Workload, tell: 
 
 
 def _own_files(workload: Workload) -> Iterator[Path]:
-    """A model of this machine's disk, and the files beside it that the workload names."""
+    """Files of this machine's disk, and those beside a model that the workload names."""
     source = workload.document["source"]
     if source["kind"] != "file":
+        yield from (Path(one["path"]) for one in _mappings(workload.document) if "path" in one and "sha256" in one)
         return
     path = Path(source["path"])
     yield path

@@ -15,11 +15,11 @@ from .layers import HEADS, Layer, Network
 from .weights import Blobs, layout, save
 
 # Before activation, in a head: how far values spread, and where their middle is.
-BOX, OBJECTNESS = 0.8, 2.0
-CLASSES = {False: 3.0, True: 12.0}  # a softmax over many classes needs more to prefer one
-OBJECTNESS_BIAS, CLASSES_BIAS = -4.0, -6.0
+BOX, OBJECTNESS = 0.5, 1.5
+CLASSES = {False: 1.5, True: 12.0}  # a softmax over many classes needs more to prefer one
+OBJECTNESS_BIAS, CLASSES_BIAS = -3.5, -3.5
 GAIN = 2.9  # what a leaky activation and a filter without mean leave of a signal's variance, made good
-RESIDUAL = 0.25  # a branch that a [shortcut] adds: sums of many would grow without end
+RESIDUAL = 0.1  # a branch that a [shortcut] adds: sums of many would grow without end
 
 
 def generate(path: Path, network: Network, seed: int) -> None:

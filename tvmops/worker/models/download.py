@@ -1,4 +1,4 @@
-"""Files from the web, by sha256. Downloaded once, whole or not at all; offline afterwards."""
+"""Files from the web, by their hash. Downloaded once, whole or not at all; offline afterwards."""
 
 from __future__ import annotations
 
@@ -19,28 +19,32 @@ from .locked import locked
 SILENT_SECONDS = 60.0
 DOWNLOAD_SECONDS = 3600.0
 SCHEMES = ("http", "https", "ftp", "file")
+# Which hash a pin is, by its number of digits. Some publishers give a sha512 only.
+ALGORITHMS = {64: "sha256", 128: "sha512"}
 
 
-def download(urls: Union[str, List[str]], sha256: str, cache_dir: Path) -> Path:
-    """The file that one of `urls` gives, checked. They are tried in order. Raises JobError: BadInput, Download."""
+def download(urls: Union[str, List[str]], pin: str, cache_dir: Path) -> Path:
+    """The file that one of `urls` gives; `pin` is its sha256 or sha512. Raises JobError: BadInput, Download."""
+    if len(str(pin)) not in ALGORITHMS or set(str(pin)) - set("0123456789abcdef"):
+        raise JobError("BadInput", f"'{pin}' is no sha256 and no sha512: 64 or 128 hexadecimal digits")
     wanted = [urls] if isinstance(urls, str) else list(urls)
     name = Path(urllib.parse.urlsplit(wanted[0]).path).name or "file"
-    folder = cache_dir / "files" / sha256
+    folder = cache_dir / "files" / pin[:64]
     target = folder / name
     if target.is_file():
         return target
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder / ".lock"):
         if not target.is_file():
-            _first_that_works(wanted, sha256, target)
+            _first_that_works(wanted, pin, target)
     return target
 
 
-def _first_that_works(urls: List[str], sha256: str, target: Path) -> None:
+def _first_that_works(urls: List[str], pin: str, target: Path) -> None:
     failures = []
     for url in urls:
         try:
-            _get(url, sha256, target)
+            _get(url, pin, target)
             return
         except JobError as error:
             print(error.message)
@@ -48,15 +52,16 @@ def _first_that_works(urls: List[str], sha256: str, target: Path) -> None:
     raise JobError("Download", "; ".join(failures))
 
 
-def _get(url: str, sha256: str, target: Path) -> None:
+def _get(url: str, pin: str, target: Path) -> None:
     if urllib.parse.urlsplit(url).scheme not in SCHEMES:
         raise JobError("BadInput", f"{url} is no URL that can be fetched; known: {', '.join(SCHEMES)}")
     part = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         with urllib.request.urlopen(url, timeout=SILENT_SECONDS) as answer, part.open("wb") as stream:
-            found = _copy(answer, stream, url)
-        if found != sha256:
-            raise JobError("Download", f"{url} has sha256 {found}, the workload says {sha256}; not used")
+            found = _copy(answer, stream, url, ALGORITHMS[len(pin)])
+        if found != pin:
+            name = ALGORITHMS[len(pin)]
+            raise JobError("Download", f"{url} has {name} {found}, the workload says {pin}; not used")
         part.replace(target)
     except (OSError, ValueError) as error:
         raise JobError("Download", f"{url} cannot be downloaded: {first_words(error)}") from error
@@ -65,8 +70,8 @@ def _get(url: str, sha256: str, target: Path) -> None:
             part.unlink()
 
 
-def _copy(answer: Any, stream: Any, url: str) -> str:
-    digest = hashlib.sha256()
+def _copy(answer: Any, stream: Any, url: str, algorithm: str) -> str:
+    digest = hashlib.new(algorithm)
     end = time.monotonic() + DOWNLOAD_SECONDS
     for block in iter(lambda: answer.read(1 << 18), b""):
         if time.monotonic() > end:

@@ -26,10 +26,12 @@ def pinned_file(where: Dict[str, Any], what: str, cache_dir: Path) -> Path:
         if not path.is_absolute() or not path.is_file():
             raise JobError("BadInput", f"{what}: no such file: {path}")
         return check_sha256(path, where.get("sha256"))
-    needed = ("url", "sha256") if "url" in where else WHEEL_KEYS
-    for key in needed:
+    if "url" in where:
+        pin = where.get("sha256") or where.get("sha512")
+        if not pin:
+            raise JobError("BadInput", f"{what} with a 'url' needs its 'sha256' (or 'sha512')")
+        return download(where["url"], pin, cache_dir)
+    for key in WHEEL_KEYS:
         if not where.get(key):
             raise JobError("BadInput", f"{what} needs '{key}'")
-    if "url" in where:
-        return download(where["url"], where["sha256"], cache_dir)
     return member_path(where, where["member"], where["sha256"], cache_dir)
