@@ -20,7 +20,7 @@ from tvmops.worker.tasks import yolo
 
 TINY = find_project_file("sweeps/darknet/yolov3-tiny.cfg").read_text().replace("416", "96")
 NETS = {"v3": V3, "v2": V2, "tiny": TINY}
-THRESHOLD = 0.25  # above OpenCV's own 0.2
+THRESHOLD, OVERLAP = 0.25, 0.4  # above OpenCV's own 0.2; the overlap that it suppresses a [region] by
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +54,7 @@ def document(jobs: Jobs, name: str, text: str, **task: Any) -> dict[str, Any]:
             "image": {"path": str(jobs.folder / "blots.png")},
             "expected": "reference",
             "threshold": THRESHOLD,
+            "nms": OVERLAP,
             **task,
         },
     }
@@ -97,10 +98,11 @@ def test_every_engine_finds_what_opencv_finds(jobs: Jobs, name: str) -> None:
         shown = theirs[:, 5:] > 0
         assert shown.any()
         assert np.allclose(ours[:, 5:][shown], theirs[:, 5:][shown], rtol=1e-3, atol=1e-4)
-        assert ours[:, 5:][~shown].max() < 0.21
+        if head["kind"] == "yolo":  # a [region] comes with its boxes suppressed already
+            assert ours[:, 5:][~shown].max() < 0.21
 
-    boxes = yolo.suppress(yolo.decode(description, list(known.outputs.values())), THRESHOLD, 0.45)
-    others = opencv_boxes(rows, THRESHOLD, 0.45)
+    boxes = yolo.suppress(yolo.decode(description, list(known.outputs.values())), THRESHOLD, OVERLAP)
+    others = opencv_boxes(rows, THRESHOLD, OVERLAP)
     assert len(boxes) == len(others) > 0
     for label, score, place in others:
         (same,) = [box for box in boxes if box.label == label and np.allclose(box[2:], place, rtol=0.01, atol=1e-3)]
