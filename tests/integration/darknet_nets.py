@@ -11,10 +11,10 @@ import numpy as np
 NET = "[net]\nwidth={size}\nheight={size}\nchannels=3\n"
 
 
-def conv(filters: int, size: int = 3, stride: int = 1, activation: str = "leaky", more: str = "batch_normalize=1") -> str:
-    return (
-        f"[convolutional]\nfilters={filters}\nsize={size}\nstride={stride}\npad=1\nactivation={activation}\n{more}\n"
-    )
+def conv(
+    filters: int, size: int = 3, stride: int = 1, activation: str = "leaky", more: str = "batch_normalize=1"
+) -> str:
+    return f"[convolutional]\nfilters={filters}\nsize={size}\nstride={stride}\npad=1\nactivation={activation}\n{more}\n"
 
 
 # YOLOv3's layers, and those of its successors that OpenCV reads too: groups, mish, pooling pyramids, parts of channels.

@@ -77,7 +77,7 @@ def test_settings_that_cannot_be(picture: Path, shape: list[int], settings: dict
 
 def test_a_picture_that_is_none(tmp_path: Path) -> None:
     (tmp_path / "page.png").write_text("<html>")
-    with pytest.raises(JobError, match=r"page.png is no picture that can be read"):
+    with pytest.raises(JobError, match=r"page\.png is no picture that can be read"):
         prepared(tmp_path / "page.png", [1, 3, 8, 8])
 
 
@@ -102,7 +102,7 @@ def test_labels_in_every_form_they_are_published_in(tmp_path: Path, text: str) -
 @pytest.mark.parametrize("text", ["{0: __import__('os')}", "{", "", "[1, 2"])
 def test_labels_are_read_and_not_run(tmp_path: Path, text: str) -> None:
     (tmp_path / "synset.txt").write_text(text)
-    with pytest.raises(JobError, match="synset.txt"):
+    with pytest.raises(JobError, match="synset"):
         files.read_labels({"labels": {"path": str(tmp_path / "synset.txt")}}, tmp_path)
 
 

@@ -70,11 +70,20 @@ def test_whatever_stands_there_either_is_a_network_or_is_refused_with_its_line(l
         (NET + "[gru]\n", "own.cfg:5: layers of kind [gru] are not supported; supported: avgpool"),
         (NET + CONV + "[route]\nlayers=-1,7\n", "own.cfg:13: 'layers' of [route] names layer 7; there are 1 before it"),
         (NET + CONV + "[shortcut]\nfrom=-2\n", "own.cfg:13: 'from' of [shortcut] names layer -2"),
-        (NET + CONV + "[reorg]\nstride=2\n[route]\nlayers=0,1\n", "own.cfg:15: [route] joins tensors of different sizes"),
+        (
+            NET + CONV + "[reorg]\nstride=2\n[route]\nlayers=0,1\n",
+            "own.cfg:15: [route] joins tensors of different sizes",
+        ),
         (NET + CONV + "[reorg]\nstride=3\n", "own.cfg:12: a tensor of 4x32x32 cannot be reorganised by stride 3"),
-        (NET + CONV + "[yolo]\nnum=1\nanchors=1,2\nclasses=2\n", "own.cfg:12: [yolo] with 1 anchors and 2 classes needs 7"),
+        (
+            NET + CONV + "[yolo]\nnum=1\nanchors=1,2\nclasses=2\n",
+            "own.cfg:12: [yolo] with 1 anchors and 2 classes needs 7",
+        ),
         (NET + CONV + "[yolo]\nnum=2\nanchors=1,2\n", "own.cfg:14: [yolo] with num=2 needs 4 'anchors', not 2"),
-        (NET + CONV + "[yolo]\nnum=1\nmask=1\nanchors=1,2\n", "own.cfg:14: 'mask' of [yolo] names anchors beyond the 1"),
+        (
+            NET + CONV + "[yolo]\nnum=1\nmask=1\nanchors=1,2\n",
+            "own.cfg:14: 'mask' of [yolo] names anchors beyond the 1",
+        ),
     ],
 )
 def test_a_fault_is_named_with_its_line(text: str, words: str) -> None:
@@ -136,9 +145,7 @@ def test_weights_come_back_as_they_were_written(
     found = network(SMALL)
     draw = np.random.RandomState(seed)
     blobs = {
-        layer.index: {
-            name: draw.standard_normal(shape).astype(np.float32) for name, shape in weights.layout(layer)
-        }
+        layer.index: {name: draw.standard_normal(shape).astype(np.float32) for name, shape in weights.layout(layer)}
         for layer in found.layers
         if weights.layout(layer)
     }

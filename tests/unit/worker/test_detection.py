@@ -132,7 +132,10 @@ def test_the_reference_answers_itself() -> None:
         (output((0, 1, 1, 0.8, 1)), False),  # another place
         (output(), False),  # nothing
         (output((0, 1, 0, 0.8, 1), (1, 1, 1, 0.9, 0)), False),  # one too many
-        (output((0, 1, 0, 0.8, 1), (1, 0, 1, 0.56, 0)), True),  # one that the reference has a hair below, a hair above the threshold
+        (
+            output((0, 1, 0, 0.8, 1), (1, 0, 1, 0.56, 0)),
+            True,
+        ),  # one that the reference has a hair below, a hair above the threshold
     ],
 )
 def test_other_boxes_are_not_the_same(other: np.ndarray, ok: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Callable, Dict, List, NamedTuple
 
 from ..failures import JobError
@@ -41,7 +42,7 @@ class Section:
     def decimal(self, key: str, default: float) -> float:
         """A finite number."""
         found = float(self._read(key, default, float, "a number"))
-        if found != found or found in (float("inf"), float("-inf")):
+        if not math.isfinite(found):
             raise self.fault(f"'{key}' of [{self.kind}] must be finite, not {found}", key)
         return found
 
@@ -59,7 +60,7 @@ class Section:
 
     def decimals(self, key: str) -> List[float]:
         """Numbers with commas between; [] unless given."""
-        return [float(item) for item in self._items(key, float, "numbers")]
+        return [float(item) for item in self._items(key, _finite, "numbers")]
 
     def _items(self, key: str, read: Callable[[str], Any], what: str) -> List[Any]:
         if key not in self.options:
@@ -68,7 +69,9 @@ class Section:
         try:
             return [read(part.strip()) for part in text.split(",")]
         except ValueError:
-            raise self.fault(f"'{key}' of [{self.kind}] must be {what} with commas between, not '{text}'", key) from None
+            raise self.fault(
+                f"'{key}' of [{self.kind}] must be {what} with commas between, not '{text}'", key
+            ) from None
 
     def _read(self, key: str, default: Any, read: Callable[[str], Any], what: str) -> Any:
         if key not in self.options:
@@ -78,9 +81,7 @@ class Section:
         try:
             return read(self.options[key].text)
         except ValueError:
-            raise self.fault(
-                f"'{key}' of [{self.kind}] must be {what}, not '{self.options[key].text}'", key
-            ) from None
+            raise self.fault(f"'{key}' of [{self.kind}] must be {what}, not '{self.options[key].text}'", key) from None
 
 
 def parse(text: str, file: str) -> List[Section]:
@@ -123,6 +124,13 @@ def _option(section: Section, number: int, line: str) -> None:
         first = section.options[key].line
         raise JobError("BadInput", f"{section.file}:{number}: '{key}' is given twice (first at line {first})")
     section.options[key] = Option(value, number)
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(text)
+    return number
 
 
 def _short(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Callable, Dict, List, NamedTuple, Sequence, Tuple
 
 from .cfg import Section
@@ -14,10 +15,13 @@ ACTIVATIONS = ("linear", "leaky", "relu", "logistic", "tanh", "mish", "swish")
 
 # Options that only training, or darknet's own drawing of results, reads.
 TRAINING = frozenset(
-    "jitter ignore_thresh truth_thresh iou_thresh random rescore bias_match object_scale noobject_scale class_scale "
-    "coord_scale mask_scale thresh absolute max learning_rate stopbackward dontload dontloadscales iou_loss "
-    "iou_normalizer cls_normalizer obj_normalizer max_delta nms_kind beta_nms resize label_smooth_eps probability "
-    "noloss dot log sqrt classfix onlyforward".split()
+    re.findall(
+        r"\w+",
+        "jitter ignore_thresh truth_thresh iou_thresh random rescore bias_match object_scale noobject_scale "
+        "class_scale coord_scale mask_scale thresh absolute max learning_rate stopbackward dontload iou_loss iou_normalizer "
+        "cls_normalizer obj_normalizer max_delta nms_kind beta_nms resize label_smooth_eps probability noloss log sqrt "
+        "classfix ",
+    )
 )
 
 
@@ -239,7 +243,9 @@ def _head(section: Section, layers: List[Layer], source: Shape, anchors: List[Li
 def _anchors(section: Section, total: int) -> List[List[float]]:
     flat = section.decimals("anchors")
     if len(flat) != 2 * total:
-        raise section.fault(f"[{section.kind}] with num={total} needs {2 * total} 'anchors', not {len(flat)}", "anchors")
+        raise section.fault(
+            f"[{section.kind}] with num={total} needs {2 * total} 'anchors', not {len(flat)}", "anchors"
+        )
     return [flat[2 * i : 2 * i + 2] for i in range(total)]
 
 

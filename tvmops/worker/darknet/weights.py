@@ -52,7 +52,9 @@ def load(path: Path, network: Network) -> Dict[int, Blobs]:
     wanted = wanted_floats(network)
     if rest != wanted * FLOAT:
         have = f"{rest // FLOAT} floats" + (f" and {rest % FLOAT} bytes" if rest % FLOAT else "")
-        raise JobError("BadInput", f"{path.name} has {have}, {network.file} wants {wanted} floats; {_advice(rest, wanted)}")
+        raise JobError(
+            "BadInput", f"{path.name} has {have}, {network.file} wants {wanted} floats; {_advice(rest, wanted)}"
+        )
     flat = np.fromfile(str(path), dtype="<f4", offset=head.size)
     if not np.isfinite(flat).all():
         raise JobError("BadInput", f"{path.name} has NaN or infinite weights; the file is damaged")

@@ -88,9 +88,7 @@ def _find(
     description, (width, height) = knowledge["darknet"], knowledge["picture"]
     if len(outputs) != len(description["heads"]):
         raise JobError("BadInput", f"the model has {len(outputs)} outputs and {len(description['heads'])} heads")
-    found = yolo.suppress(
-        yolo.decode(description, outputs), max(threshold, 1e-6), float(settings.get("nms", OVERLAP))
-    )
+    found = yolo.suppress(yolo.decode(description, outputs), max(threshold, 1e-6), float(settings.get("nms", OVERLAP)))
     net = description["width"], description["height"]
     place = placing((width, height), net)
     across, down = width / place.width, height / place.height

@@ -1,4 +1,4 @@
-"""darknet's way of fitting a picture into a network's input: shape kept, the rest grey. Its own arithmetic, in NumPy."""
+"""darknet's way of fitting a picture into a network's input: shape kept, the rest grey; its own arithmetic."""
 
 from __future__ import annotations
 

@@ -9,7 +9,16 @@ import numpy as np
 
 from ..onnx_model import metadata
 from .common import only_input, setting, verdict
-from .pictures import IMAGENET_MEAN, IMAGENET_STD, fit_height, middle, normalized, scale_short_side, text_line, text_page
+from .pictures import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    fit_height,
+    middle,
+    normalized,
+    scale_short_side,
+    text_line,
+    text_page,
+)
 
 LINE_LABELS = ["0", "180"]
 PAGE_LABELS = ["0", "90", "180", "270"]
