@@ -15,6 +15,8 @@ import processes
 import pytest
 from worker_process import WORKER, WorkerProcess
 
+from tvmops.worker.models import SOURCES
+
 Make = Callable[..., Path]
 
 

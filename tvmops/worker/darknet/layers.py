@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any, Callable, Dict, List, NamedTuple, Sequence, Tuple
 
 from .cfg import Section
@@ -14,15 +13,11 @@ LARGEST = 1 << 31  # values in one tensor; beyond it a cfg is a mistake
 ACTIVATIONS = ("linear", "leaky", "relu", "logistic", "tanh", "mish", "swish")
 
 # Options that only training, or darknet's own drawing of results, reads.
-TRAINING = frozenset(
-    re.findall(
-        r"\w+",
-        "jitter ignore_thresh truth_thresh iou_thresh random rescore bias_match object_scale noobject_scale "
-        "class_scale coord_scale mask_scale thresh absolute max learning_rate stopbackward dontload iou_loss iou_normalizer "
-        "cls_normalizer obj_normalizer max_delta nms_kind beta_nms resize label_smooth_eps probability noloss log sqrt "
-        "classfix ",
-    )
-)
+TRAINING = """
+    jitter random absolute resize max probability noloss learning_rate stopbackward dontload rescore bias_match classfix
+    log sqrt ignore_thresh truth_thresh iou_thresh thresh object_scale noobject_scale class_scale coord_scale mask_scale
+    label_smooth_eps iou_loss iou_normalizer cls_normalizer obj_normalizer max_delta nms_kind beta_nms
+"""
 
 
 class Layer(NamedTuple):
@@ -76,7 +71,7 @@ UNKNOWN = "UnsupportedOperator"
 
 def _refuse_unknown(section: Section, used: str) -> None:
     for key in section.options:
-        if key not in TRAINING and key not in used.split():
+        if key not in TRAINING.split() and key not in used.split():
             raise section.fault(f"option '{key}' of [{section.kind}] is not supported", key, UNKNOWN)
 
 
