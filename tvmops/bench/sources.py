@@ -12,10 +12,14 @@ from tvmops.paths import exists, user_path
 from tvmops.source import Map, Position, Problems
 
 # By `kind`. Such a key holds a path, or a mapping with `path`, with `url`, or of a wheel's keys.
-SOURCE_FILES: dict[str, tuple[str, ...]] = {"darknet": ("cfg", "weights")}
+SOURCE_FILES: dict[str, tuple[str, ...]] = {
+    "darknet": ("cfg", "weights"),
+    "gluon": ("symbol", "params"),
+    "torch": ("weights",),
+}
 TASK_FILES: dict[str, tuple[str, ...]] = {"classification": ("image", "labels"), "detection": ("image", "labels")}
-# Sources that are themselves a mapping with `path`.
-PLAIN_FILES = ("file",)
+# Sources that may themselves be a mapping with `path`.
+PLAIN_FILES = ("file", "onnx", "tflite", "torch")
 
 RELATIVE = "paths are relative to the sweep file"
 
@@ -23,10 +27,9 @@ RELATIVE = "paths are relative to the sweep file"
 def source_document(source: Map, problems: Problems) -> dict[str, Any]:
     """The `source` of a workload with its files found."""
     kind = source.get("kind")
-    if kind in PLAIN_FILES:
-        if "path" not in source:
-            problems.add(source.position, f"a source of kind '{kind}' needs a 'path'")
-            return plain(source)  # type: ignore[no-any-return]
+    if kind == "file" and "path" not in source:
+        problems.add(source.position, "a source of kind 'file' needs a 'path'")
+    if kind in PLAIN_FILES and "path" in source:
         return _with_path(source, problems)
     return _with_files(source, SOURCE_FILES.get(str(kind), ()), problems)
 
@@ -44,7 +47,7 @@ def _with_files(section: Map, keys: tuple[str, ...], problems: Problems) -> dict
             found[key] = _file(value, section.at(key), problems)
         elif isinstance(value, Map) and "path" in value:
             found[key] = _with_path(value, problems)
-        elif isinstance(value, Map) and "url" in value and not (value.get("sha256") or value.get("sha512")):
+        elif isinstance(value, Map) and "url" in value and not value.get("sha256"):
             problems.add(value.position, f"'{key}' with a 'url' needs the file's 'sha256'", "from sha256sum FILE")
     return found
 
