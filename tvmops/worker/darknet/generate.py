@@ -1,7 +1,7 @@
 """Weights of the right layout without any training: for networks whose real weights are not at hand.
 
-Scaled so that signals neither die nor overflow, and so that a head finds a handful of boxes: random boxes by the
-thousand would say nothing. What such a network sees in a picture means nothing; that every engine sees the same does.
+Scaled so that signals neither die nor overflow, and so that heads find boxes, but not one in every cell. What such a
+network sees in a picture means nothing; that every engine sees the same does.
 """
 
 from __future__ import annotations
