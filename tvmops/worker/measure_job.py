@@ -88,7 +88,7 @@ def _solved(workload: Dict[str, Any], known: reference.Reference, outputs: Dict[
     verdict = task_of(workload).check(settings_of(workload), known.knowledge, list(outputs.values()))
     if not verdict["ok"]:
         answer, expected = (json.dumps(verdict[key], ensure_ascii=False) for key in ("answer", "expected"))
-        raise JobError("WrongOutput", f"the board's answer is {answer}, expected {expected}; nothing was timed")
+        raise JobError("WrongOutput", f"the board's answer is {answer}, expected {expected}; no time of it is kept")
     return verdict
 
 
