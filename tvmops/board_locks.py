@@ -63,9 +63,7 @@ class Lease:
         return f"{self.purpose} of {self.user} (pid {self.pid} on {self.on}, since {self.since}{end})"
 
 
-def sign(
-    file: IO[str], purpose: str, *, user: str = "", pid: int | None = None, seconds: float | None = None
-) -> None:
+def sign(file: IO[str], purpose: str, *, user: str = "", pid: int | None = None, seconds: float | None = None) -> None:
     """Write down who holds the lock and what for: this process, or the one it holds it for; for `seconds` at most."""
     now = time.time()
     document = {
@@ -115,8 +113,15 @@ def _look(path: Path) -> Lease | None:
 def _read(path: Path) -> Lease | None:
     try:
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        words = (str(found[name]) for name in ("purpose", "user"))
-        return Lease(path.name, *words, found["pid"], str(found["on"]), str(found["since"]), str(found.get("until", "")))
+        return Lease(
+            path.name,
+            str(found["purpose"]),
+            str(found["user"]),
+            int(found["pid"]),
+            str(found["on"]),
+            str(found["since"]),
+            str(found.get("until", "")),
+        )
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

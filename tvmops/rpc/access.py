@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tvmops.connection import Connection
-from tvmops.errors import RpcError
 from tvmops.rpc.server import BoardServer, OnProgress, quiet
 from tvmops.rpc.tracked import TrackedDoor
 from tvmops.rpc.versions import check_release, current_release

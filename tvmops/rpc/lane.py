@@ -210,7 +210,7 @@ class Lane:
         self._note(BUSY, f"held by {lease_of(self.name)}")
         with self._let_in(server, client, seconds) as board:
             self._say(f"{self.name}: session of {who} begins, {seconds:g} s at most")
-            self._note(BUSY, self.state.text, sessions=self.state.sessions + 1)
+            self._change(replace(self.state, sessions=self.state.sessions + 1))
             started = time.monotonic()
             end = carry(client, board, seconds + CUT_SECONDS, self._wake)
         lasted = time.monotonic() - started
@@ -255,7 +255,7 @@ class Lane:
             self._say(f"{self.name}: RPC server: {problem}; restarting it")
             server.restart()
         if server.restarts > before:
-            self._note(self.state.state, self.state.text, restarts=self.state.restarts + 1)
+            self._change(replace(self.state, restarts=self.state.restarts + 1))
 
     @contextlib.contextmanager
     def _held(
@@ -281,12 +281,14 @@ class Lane:
             finally:
                 file.truncate(0)
 
-    def _note(self, state: str, text: str = "", **counts: int) -> None:
-        changed = replace(self.state, state=state, text=text, **counts)
+    def _note(self, state: str, text: str = "") -> None:
+        self._change(replace(self.state, state=state, text=text))
+
+    def _change(self, changed: LaneState) -> None:
         if changed == self.state:
             return
-        if state != self.state.state and state not in (FREE, BUSY):
-            self._say(f"{self.name}: {state}: {text}")
+        if changed.state != self.state.state and changed.state not in (FREE, BUSY):
+            self._say(f"{self.name}: {changed.state}: {changed.text}")
         self.state = changed
         self._report()
 

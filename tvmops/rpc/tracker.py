@@ -63,8 +63,9 @@ class TrackerPeer:
                 key = str(one["key"]).removeprefix("server:")
                 by_key.setdefault(key, []).append((str(one["addr"][0]), int(one["addr"][1] or 0)))
             return {
-                key: KeySummary(key, *(int(queues.get(key, {}).get(n, 0)) for n in ("free", "pending")), tuple(found))
-                for key, found in sorted(by_key.items())
+                key: KeySummary(key, int(queue.get("free", 0)), int(queue.get("pending", 0)), tuple(servers))
+                for key, servers in sorted(by_key.items())
+                for queue in [queues.get(key, {})]
             }
         except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
             raise RpcError(f"{self._where}: its summary makes no sense ({error})") from None
@@ -129,7 +130,7 @@ class TrackerPeer:
 
 
 class Entry:
-    """One board's entry in a tracker, made anew whenever it was lost. Nothing here raises: `problem` says what is wrong.
+    """One board's entry in a tracker, made anew whenever it was lost. Nothing here raises: `problem` says why not.
 
     `tracker` says where the tracker is at this moment, or None; `address` is what it tells clients. `matchkey` is what
     the client must ask the board for to whom the tracker gives it; empty while the board was never offered.
