@@ -85,6 +85,7 @@ class TrackerBeside:
             try:
                 self._process = self._started()
                 self.problem = ""
+                self._say("the tracker is up again")
             except RpcError as error:
                 self.problem = error.message
 
@@ -153,6 +154,8 @@ class TrackerElsewhere:
         while not self._stopping.wait(PERIOD):
             try:
                 self._connect() if self._tunnel is None else self._look()
+                if self.problem:
+                    self._say("the tracker is up again")
                 self.problem = ""
             except TvmopsError as error:
                 if not self.problem:

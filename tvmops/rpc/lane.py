@@ -110,7 +110,7 @@ class Lane:
                 return
             except TvmopsError as error:
                 self._entry.withdraw()
-                self._note(_state_of(error), str(error))
+                self._note(_state_of(error), error.message)
             except Exception as error:  # one board's trouble must not end the others' gateway
                 self._entry.withdraw()
                 self._note(DOWN, f"{type(error).__name__}: {error}")

@@ -10,6 +10,7 @@ from enum import Enum
 
 PIECE = 65536
 MOST_UNSENT = 1 << 20  # bytes that wait for one side before nothing more is taken from the other
+LONGEST_WAIT = 3600.0  # seconds; more than some weeks are more than poll takes
 LINGER_SECONDS = 2.0  # for the other side to leave, once one has left
 GONE = select.POLLRDHUP | select.POLLHUP | select.POLLERR
 
@@ -101,4 +102,4 @@ def _wait(ways: tuple[_Way, _Way], wake: socket.socket, seconds: float) -> dict[
             masks[way.sink.fileno()] = masks.get(way.sink.fileno(), 0) | select.POLLOUT
     for descriptor, mask in masks.items():
         poll.register(descriptor, mask)
-    return dict(poll.poll(seconds * 1000 + 1))
+    return dict(poll.poll(min(seconds, LONGEST_WAIT) * 1000 + 1))
