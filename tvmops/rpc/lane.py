@@ -219,7 +219,7 @@ class Lane:
         client.close()
         if end is End.STOPPED:
             raise Stopped
-        self._settle(server, cut=end is End.EXPIRED)
+        self._settle(server, cut=end in (End.EXPIRED, End.HUNG))
 
     def _let_in(self, server: BoardServer, client: socket.socket, seconds: float) -> socket.socket:
         """The board's side of a session whose client was told that it may begin. Raises RpcError, _ClientLeft."""

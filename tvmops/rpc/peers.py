@@ -51,9 +51,16 @@ def _holder(inode: str) -> int | None:
     link = f"socket:[{inode}]"
     for folder in Path("/proc").glob("[0-9]*/fd"):
         with contextlib.suppress(OSError):
-            if any(os.readlink(one) == link for one in folder.iterdir()):  # noqa: PTH115  a str is compared
+            if any(_target(one) == link for one in folder.iterdir()):
                 return int(folder.parent.name)
     return None
+
+
+def _target(link: Path) -> str:
+    try:
+        return os.readlink(link)  # noqa: PTH115  a str is compared
+    except OSError:
+        return ""  # closed meanwhile
 
 
 def _program(pid: int) -> str:

@@ -10,6 +10,7 @@ from enum import Enum
 
 PIECE = 65536
 MOST_UNSENT = 1 << 20  # bytes that wait for one side before nothing more is taken from the other
+STALL_SECONDS = 60.0  # that a side may take nothing of what waits for it
 LONGEST_WAIT = 3600.0  # seconds; more than some weeks are more than poll takes
 LINGER_SECONDS = 2.0  # for the other side to leave, once one has left
 GONE = select.POLLRDHUP | select.POLLHUP | select.POLLERR
@@ -22,6 +23,7 @@ class End(Enum):
     BOARD = "the board ended it"
     EXPIRED = "its time was over"
     STOPPED = "it was cut"
+    HUNG = "the board took nothing for too long"
 
 
 class _Way:
@@ -32,6 +34,7 @@ class _Way:
         self.unsent = bytearray()
         self.over = False  # nothing more comes
         self.closed = False  # and the other side knows
+        self.moved = time.monotonic()  # when something was last sent, or nothing waited
 
     def take(self) -> None:
         """Receive what is there, unless much waits."""
@@ -39,6 +42,8 @@ class _Way:
             return
         try:
             piece = self.source.recv(PIECE)
+            if not self.unsent:
+                self.moved = time.monotonic()  # nothing has waited until now
             self.unsent += piece
             self.over = not piece
         except BlockingIOError:
@@ -51,10 +56,12 @@ class _Way:
         try:
             while self.unsent:
                 del self.unsent[: self.sink.send(memoryview(self.unsent)[:PIECE])]
+                self.moved = time.monotonic()
         except BlockingIOError:
             return
         except OSError:
             self.unsent.clear()  # it is gone: reading from it says so
+        self.moved = time.monotonic()
         if self.over and not self.closed:
             self.closed = True
             with contextlib.suppress(OSError):
@@ -62,7 +69,10 @@ class _Way:
 
 
 def carry(client: socket.socket, board: socket.socket, seconds: float, wake: socket.socket) -> End:
-    """Carry bytes until one side has left, `seconds` have passed, or something can be read from `wake`."""
+    """Carry bytes until one side has left, `seconds` have passed, or something can be read from `wake`.
+
+    A side that takes nothing for STALL_SECONDS hangs (or is a client that has left; which is not to be seen).
+    """
     client.setblocking(False)
     board.setblocking(False)
     ways = (_Way(client, board, End.CLIENT), _Way(board, client, End.BOARD))
@@ -72,6 +82,10 @@ def carry(client: socket.socket, board: socket.socket, seconds: float, wake: soc
         left = until - time.monotonic()
         if left <= 0:
             return ended or End.EXPIRED
+        stalls = [way.moved + STALL_SECONDS - time.monotonic() for way in ways if way.unsent]
+        if any(stall <= 0 for stall in stalls):
+            return ended or (End.HUNG if ways[0].unsent else End.CLIENT)
+        left = min(left, *stalls, LONGEST_WAIT)
         ready = _wait(ways, wake, left)
         if wake.fileno() in ready:
             return ended or End.STOPPED
@@ -102,4 +116,4 @@ def _wait(ways: tuple[_Way, _Way], wake: socket.socket, seconds: float) -> dict[
             masks[way.sink.fileno()] = masks.get(way.sink.fileno(), 0) | select.POLLOUT
     for descriptor, mask in masks.items():
         poll.register(descriptor, mask)
-    return dict(poll.poll(min(seconds, LONGEST_WAIT) * 1000 + 1))
+    return dict(poll.poll(seconds * 1000 + 1))
