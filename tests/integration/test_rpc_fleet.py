@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,8 +24,9 @@ from lean_trackers import Tracker
 from rpc_clients import CLIENT, relay_client
 from ssh_servers import Sshd, free_port
 
+from tvmops.bench.leases import board_lease
 from tvmops.connection import connect
-from tvmops.errors import RpcError
+from tvmops.errors import JobFailed, RpcError
 from tvmops.inventory import Host
 from tvmops.rpc.board import ServerPlace
 from tvmops.rpc.control import stop
@@ -269,6 +271,51 @@ def test_a_board_that_cannot_be_served_is_named_and_the_others_are_served(shelf:
     shelf.session("near").close()
     other = ("--group", "near", "-i", str(shelf.inventory), "--tracker-port", str(shelf.port))
     assert "cannot listen on 127.0.0.1 port" in shelf.tvmops("rpc.up", *other, rc=14)
+
+
+def lease_for(seconds: float) -> contextlib.AbstractContextManager[None]:
+    """The lease of board near, as a sweep takes it."""
+    return board_lease("near", "sweep (measure x)", deadline=seconds, cancelled=threading.Event())
+
+
+def test_a_sweep_and_a_client_take_turns(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the board's lease, whoever has it."""
+    monkeypatch.setenv("TVMOPS_STATE", str(shelf.folder / "state"))
+    shelf.up()
+    with ThreadPoolExecutor(1) as pool:
+        with lease_for(10):
+            shelf.until(lambda: "held by sweep (measure x)" in shelf.state()["boards"]["near"]["text"])
+            shelf.until(lambda: "key near           1 server, 0 free" in shelf.status())
+            waiting = pool.submit(shelf.session, "near")
+            shelf.until(lambda: "key near           1 server, 0 free, 1 client waits" in shelf.status())
+        with waiting.result(60):
+            expected = r"near: still held by RPC session \(\S+\) of "
+            with pytest.raises(JobFailed, match=expected), lease_for(0.2):
+                pytest.fail("two have one board")
+            said = shelf.tvmops("rpc.down")
+    assert "session cut: near (RPC session (" in said
+    with lease_for(10):
+        pass
+
+
+def test_two_that_bring_it_up_at_once_get_one_gateway_and_ctrl_c_none(shelf: Shelf, sshd: Sshd) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        said = [one.result() for one in [pool.submit(shelf.up) for _ in range(2)]]
+    assert sorted("up since" in one for one in said) == [False, True]
+    shelf.tvmops("rpc.down")
+
+    sshd.signal(signal.SIGSTOP)  # a board that keeps rpc.up waiting
+    write_inventory(shelf.inventory, {"mute": sshd.vars()})
+    argv = [sys.executable, "-m", "tvmops", "rpc.up", "--host", "mute", "-i", str(shelf.inventory)]
+    argv += ["--tracker-port", str(shelf.port)]
+    environment = {**os.environ, "TVMOPS_STATE": str(shelf.folder / "state"), "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(argv, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("gateway 'mute'")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 130
+    sshd.signal(signal.SIGCONT)
+    assert "no gateway is up" in shelf.tvmops("rpc.down")
 
 
 def test_the_tracker_of_another_host_is_reached_through_ssh(

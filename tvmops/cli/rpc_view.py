@@ -51,8 +51,9 @@ def tracker_lines(gateways: Sequence[GatewayState]) -> Iterator[str]:
         yield f"gateway '{one.name}': tracker {one.address}:{one.tracker_port}, process {one.pid}, up since {one.since}"
         try:
             for key in tracker_keys(one).values():
-                servers = f"{len(key.servers)} server{'' if len(key.servers) == 1 else 's'}"
-                yield f"  key {key.key:<14} {servers}, {key.free} free, {key.waiting} clients wait"
+                servers = "1 server" if len(key.servers) == 1 else f"{len(key.servers)} servers"
+                clients = "1 client waits" if key.waiting == 1 else f"{key.waiting} clients wait"
+                yield f"  key {key.key:<14} {servers}, {key.free} free, {clients}"
         except RpcError as error:
             yield f"  {error.message}"
 
