@@ -162,6 +162,8 @@ def test_two_clients_share_a_board_and_everybody_sees_who_has_it(shelf: Shelf, p
     assert "key rk3399         1 server, 1 free, 0 clients wait" in shelf.status("--key", "rk3399")
     assert "unknown key 'rk1'" in shelf.status("--key", "rk1", rc=14)
 
+    where = ("--host", "near", "-i", str(shelf.inventory))
+    assert "gateway 'shelf' serves near and would start" in shelf.tvmops("rpc.stop", *where, rc=14)
     pid = shelf.state()["pid"]
     said = shelf.tvmops("rpc.down", "--group", "shelf")
     assert "stopped: gateway 'shelf'" in said

@@ -77,7 +77,17 @@ def restart(ctx: Any, host: str, inventory: str | None = None) -> None:
 @command(help={"host": HOST_HELP, "inventory": INVENTORY_HELP})
 def stop(ctx: Any, host: str, inventory: str | None = None) -> None:
     """Stop the RPC servers and everything they started; where systemd owns them, until the next boot or restart."""
-    _report(_each(select(load(inventory), host), lambda server: server.stop()), "stopped")
+    from tvmops.rpc import gateway_files as files
+
+    hosts = select(load(inventory), host)
+    for gateway in files.gateways():
+        kept = [one.name for one in hosts if one.name in gateway.boards]
+        if kept:
+            raise RpcError(
+                f"gateway '{gateway.name}' serves {', '.join(kept)} and would start what is stopped",
+                f"end it first: tvmops rpc.down --group {gateway.name}",
+            )
+    _report(_each(hosts, lambda server: server.stop()), "stopped")
 
 
 def _report(found: dict[str, Any], well: str) -> None:

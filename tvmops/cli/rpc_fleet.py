@@ -104,7 +104,7 @@ def up(  # noqa: PLR0917
 
 def _bring_up(plan: GatewayPlan) -> None:
     from tvmops.rpc import gateway_files as files
-    from tvmops.rpc.lane import BUSY, FREE
+    from tvmops.rpc.condition import USABLE
     from tvmops.rpc.up import bring_up, take_down, wait_until_settled
 
     state, new = bring_up(plan)
@@ -115,7 +115,7 @@ def _bring_up(plan: GatewayPlan) -> None:
         if new:
             take_down(state)
         raise
-    bad = [name for name, one in state.boards.items() if one["state"] not in (FREE, BUSY)]
+    bad = [name for name, one in state.boards.items() if one["state"] not in USABLE]
     if bad:
         raise RpcError(
             f"{len(bad)} of {len(state.boards)} boards are not served: {', '.join(bad)}; they are tried again as long "

@@ -64,7 +64,9 @@ class TrackerBeside:
         # Its input is a pipe from here: it ends when this process does.
         process = subprocess.Popen([*argv, "--with-parent"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=2)
         assert process.stdout is not None
-        if select.select([process.stdout], [], [], START_SECONDS)[0] and b"waits on" in process.stdout.readline():
+        ready = select.poll()
+        ready.register(process.stdout, select.POLLIN)
+        if ready.poll(START_SECONDS * 1000) and b"waits on" in process.stdout.readline():
             return process
         process.kill()
         process.wait()
@@ -81,7 +83,8 @@ class TrackerBeside:
             status = self._process.wait()
             if self._stopping.wait(1.0):
                 return
-            self._say(f"the tracker ended ({status}); starting it again")
+            if not self.problem:
+                self._say(f"the tracker ended ({status}); starting it again")
             try:
                 self._process = self._started()
                 self.problem = ""

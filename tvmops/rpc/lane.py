@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from tvmops.board_locks import holder, lease_of, open_lock, sign, take
 from tvmops.connection import connect
 from tvmops.errors import HostUnreachable, RpcError, TvmopsError
+from tvmops.rpc.condition import BUSY, FREE, UNREACHABLE, VERSION_MISMATCH
 from tvmops.rpc.greeting import accept, client_key, read_greeting, refuse
 from tvmops.rpc.handshake import PROBE_KEY, Answer, knock
 from tvmops.rpc.peers import Caller, caller_of
@@ -34,14 +35,7 @@ OPEN_SECONDS = 10.0  # for the board's server to let a client in
 CUT_SECONDS = 3.0  # beyond a session's time: the board's server may end it first, and says why
 POLL_SECONDS = 0.1
 WAITING_CLIENTS = 16
-STARTING, FREE, BUSY, UNREACHABLE, MISMATCH, DOWN = (
-    "starting",
-    "free",
-    "busy",
-    "unreachable",
-    "version mismatch",
-    "down",
-)
+STARTING, DOWN = "starting", "down"  # beside the words of condition.py
 
 
 class Stopped(Exception):
@@ -153,11 +147,18 @@ class Lane:
                 if free and time.monotonic() - probed > PROBE_SECONDS:
                     self._probe(server)
                     probed = time.monotonic()
-            ready = select.select([self._listener, self._wake], [], [], max(0.0, look - time.monotonic()))[0]
+            came = self._wait_for_client(look - time.monotonic())
             if self._stopping.is_set():
                 raise Stopped
-            if self._listener in ready and (client := self._admitted()):
+            if came and (client := self._admitted()):
                 return client
+
+    def _wait_for_client(self, seconds: float) -> bool:
+        poll = select.poll()
+        poll.register(self._listener, select.POLLIN)
+        poll.register(self._wake, select.POLLIN)
+        ready = poll.poll(max(0.0, seconds) * 1000 + 1)
+        return any(descriptor == self._listener.fileno() for descriptor, _ in ready)
 
     def _offer(self) -> bool:
         """Offer the board when nobody holds it, else take the offer back; whether it is free."""
@@ -184,12 +185,12 @@ class Lane:
             if not self._entry.matchkey or greeting.key != self._entry.matchkey:
                 refuse(client)
                 raise RpcError(f"asks for '{greeting.key}', which the tracker did not give it")
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except (RpcError, OSError) as error:
             client.close()
             if PROBE_KEY.removeprefix("client:") not in str(error):
                 self._say(f"{self.name}: a client {error}")
             return None
-        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return client, min(greeting.seconds or self._session_seconds, self._session_seconds)
 
     # -- a session -----------------------------------------------------------------------------------------
@@ -306,4 +307,4 @@ def _has_left(client: socket.socket) -> bool:
 def _state_of(error: TvmopsError) -> str:
     if isinstance(error, HostUnreachable):
         return UNREACHABLE
-    return MISMATCH if isinstance(error, _WrongVersion) else DOWN
+    return VERSION_MISMATCH if isinstance(error, _WrongVersion) else DOWN

@@ -11,10 +11,9 @@ from tvmops.errors import RpcError, TvmopsError
 from tvmops.inventory.model import Host
 from tvmops.rpc import gateway_files as files
 from tvmops.rpc.board import ServerPlace
-from tvmops.rpc.condition import Condition, Expected, TrackerView, condition_of
+from tvmops.rpc.condition import BUSY, FREE, Condition, Expected, TrackerView, condition_of
 from tvmops.rpc.gateway_files import GatewayState
 from tvmops.rpc.handshake import handshake
-from tvmops.rpc.lane import BUSY, FREE
 from tvmops.rpc.server import BoardServer, ServerStatus
 from tvmops.rpc.tracked import tracker_address
 from tvmops.rpc.tracker import Address, KeySummary, TrackerPeer

@@ -21,7 +21,10 @@ class Caller:
 
 def caller_of(peer: socket.socket) -> Caller:
     """Who is behind this connection."""
-    address, port = peer.getpeername()[:2]
+    try:
+        address, port = peer.getpeername()[:2]
+    except OSError:
+        return Caller("somebody who has left", None, "")
     inode, uid = _socket_of(address, port, peer.getsockname()[1])
     if not inode:
         return Caller(str(address), None, "")
