@@ -209,10 +209,10 @@ class Lane:
         """From the first byte to a server that is ready for the next client. The lease is held."""
         who = f"{caller.user} (pid {caller.pid} {caller.program})" if caller.pid else caller.user
         self._note(BUSY, f"held by {lease_of(self.name)}")
-        with self._let_in(server, client, seconds) as board:
+        board, started = self._let_in(server, client, seconds)
+        with board:
             self._say(f"{self.name}: session of {who} begins, {seconds:g} s at most")
             self._change(replace(self.state, sessions=self.state.sessions + 1))
-            started = time.monotonic()
             end = carry(client, board, seconds + CUT_SECONDS, self._wake)
         lasted = time.monotonic() - started
         over = End.EXPIRED if lasted >= seconds and end is End.BOARD else end
@@ -222,14 +222,19 @@ class Lane:
             raise Stopped
         self._settle(server, cut=end in (End.EXPIRED, End.HUNG))
 
-    def _let_in(self, server: BoardServer, client: socket.socket, seconds: float) -> socket.socket:
-        """The board's side of a session whose client was told that it may begin. Raises RpcError, _ClientLeft."""
+    def _let_in(self, server: BoardServer, client: socket.socket, seconds: float) -> tuple[socket.socket, float]:
+        """The board's side of a session whose client was told that it may begin, and when the board was asked.
+
+        Raises RpcError, HostUnreachable, _ClientLeft.
+        """
         key = client_key(server.place.key, seconds)
+        asked = time.monotonic()  # the board counts from a moment after this
         try:
             board, answer, own = knock(server.port(), key=key, deadline=OPEN_SECONDS)
         except RpcError as error:
             self._say(f"{self.name}: {error.message}; looking after its RPC server")
             self._settle(server, cut=False)
+            asked = time.monotonic()
             board, answer, own = knock(server.port(), key=key, deadline=OPEN_SECONDS)
         try:
             if answer is not Answer.ACCEPTED:
@@ -244,7 +249,7 @@ class Lane:
         except BaseException:
             board.close()
             raise
-        return board
+        return board, asked
 
     def _settle(self, server: BoardServer, *, cut: bool) -> None:
         """While the lease is held: restart a server that is dead, or that hangs in a session that was `cut`."""

@@ -18,6 +18,8 @@ from tvmops.rpc.server import BoardServer, ServerStatus
 from tvmops.rpc.tracked import tracker_address
 from tvmops.rpc.tracker import Address, KeySummary, TrackerPeer
 
+GATEWAY_SECONDS = 10.0  # it may be looking at the board meanwhile, through ssh
+
 
 @dataclass(frozen=True)
 class BoardLook:
@@ -83,7 +85,7 @@ def _through_gateway(gateway: GatewayState, name: str) -> TrackerView:
 def _port_problem(gateway: GatewayState, name: str) -> str:
     """Why the gateway's port for this board does not answer; empty when it does, or serves a client now."""
     try:
-        handshake(gateway.boards[name]["port"], host=gateway.address)
+        handshake(gateway.boards[name]["port"], host=gateway.address, deadline=GATEWAY_SECONDS)
     except RpcError as error:
         again = files.gateway(gateway.name)
         busy = again is not None and again.boards[name]["state"] == BUSY
