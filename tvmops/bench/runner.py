@@ -48,7 +48,7 @@ class Board(Protocol):
         """Make a dead RPC server answer again. Raises RpcError."""
 
     def run_baseline(self, job: dict[str, Any], files: dict[str, Path], deadline: float) -> dict[str, Any]:
-        """Run a baseline job with `files` there; its result.json. Its error is `Absent` where the runtime is missing."""
+        """Run a baseline job with `files` there; its result.json. Error `Absent`: there is no such runtime."""
 
     def run_local(self, job: dict[str, Any], files: dict[str, Path], deadline: float) -> dict[str, Any]:
         """Run a measure job on the board itself, without RPC; its result.json."""
