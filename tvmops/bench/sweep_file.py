@@ -232,9 +232,10 @@ def _workload(item: Map, problems: Problems) -> Workload:
 
 def _with_files(source: Map, problems: Problems) -> dict[str, Any]:
     """The files of this machine's disk that a source names as 'path', at any depth: known by their content."""
-    found = {
-        key: _with_files(value, problems) if isinstance(value, Map) else plain(value) for key, value in source.items()
-    }
+    found = {}
+    for key, value in source.items():
+        nested = isinstance(value, Map) and key != "kwargs"  # those are a function's own
+        found[key] = _with_files(value, problems) if nested else plain(value)
     given = source.get("path")
     if given is None and source.get("kind") != "file":
         return found
