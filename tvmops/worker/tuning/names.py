@@ -28,3 +28,8 @@ def schedule_transforms() -> Any:
 def cross_compiler() -> Any:
     """The function that makes a linker of a compiler's name; in tvm.contrib before 0.25."""
     return _first("tvm.support.cc", "tvm.contrib.cc").cross_compiler
+
+
+def estimate_flops() -> Any:
+    """The function that counts a module's operations."""
+    return _first("tvm.s_tir.analysis", "tvm.tir.analysis").estimate_tir_flops
