@@ -19,6 +19,11 @@ from tvmops.rpc import Endpoint
 
 CPU_SAMPLE_SECONDS = 0.05
 DEFAULT_PREFIX = "/opt/tvmops"
+# What identical boards have in common: processor, number of cores, and what the device tree calls the board.
+MODEL = (
+    "{ uname -m; nproc; grep -m 1 -E '^(model name|Hardware|CPU part)' /proc/cpuinfo; "
+    "tr -d '\\0' </proc/device-tree/model; } | sha256sum"
+)
 
 
 class RpcAccess(Protocol):
@@ -64,12 +69,13 @@ class HostBoard:
     def identify(self) -> BoardIdentity:
         """Connect; which machine answered, and which releases it carries."""
         links = [shlex.quote(f"{self._prefix}/{name}") for name in ("current", "baselines/current")]
-        looks = ["head -n 1 /etc/machine-id", *(f"readlink {link}" for link in links)]
+        looks = ["head -n 1 /etc/machine-id", *(f"readlink {link}" for link in links), MODEL]
         # One line each, empty where there is nothing.
         script = "; ".join(f'echo "$({look} 2>/dev/null)"' for look in looks)
         done = self._open().run(script, timeout=30.0)
-        machine_id, release, baseline = [*done.stdout.splitlines(), "", "", ""][:3]
-        return BoardIdentity(_anonymous(machine_id.strip()), _last_part(release), _last_part(baseline))
+        machine_id, release, baseline, model = [*done.stdout.splitlines(), "", "", "", ""][:4]
+        identity = _anonymous(machine_id.strip())
+        return BoardIdentity(identity, _last_part(release), _last_part(baseline), model.strip()[:16] or None)
 
     def facts(self) -> dict[str, Any]:
         """Facts, gathered anew in every sweep and put into the cache."""
@@ -90,9 +96,15 @@ class HostBoard:
         """Restart its RPC server."""
         self._rpc.restore(self._open(), stack)
 
-    def run_baseline(self, job: dict[str, Any], files: dict[str, Path], deadline: float) -> dict[str, Any]:
-        """Run onnxruntime there."""
+    def run_baseline(
+        self, job: dict[str, Any], files: dict[str, Path], deadline: float, runtime: str
+    ) -> dict[str, Any]:
+        """Run another runtime there."""
         return run_on_board(self._open(), self._prefix, job, files, deadline)
+
+    def run_local(self, job: dict[str, Any], files: dict[str, Path], deadline: float) -> dict[str, Any]:
+        """Run the model there without RPC."""
+        raise NotImplementedError
 
     def reset(self) -> None:
         """Drop agent, tunnel and connection."""

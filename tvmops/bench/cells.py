@@ -2,38 +2,27 @@
 
 from __future__ import annotations
 
-import platform
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from itertools import product
+from typing import Any, NamedTuple
 
-from tvmops.bench.sweep_file import BASELINES, LEAST, Measure, Sweep, Workload, plain
+from tvmops.bench import targets
+from tvmops.bench.boundaries import misfits
+from tvmops.bench.sweep_file import BASELINES, LEAST, Measure, Sweep, Workload
+from tvmops.bench.targets import origin
+from tvmops.bench.tuning_choice import NO_TUNING, TuneSettings, TuningChoice
 from tvmops.errors import ConfigError, ConfigErrors
 from tvmops.inventory import Host
 from tvmops.source import did_you_mean
 
 # Model sources that need packages beyond a stack's own: source kind -> the stack's extra.
-SOURCE_EXTRAS = {"torch_package": "torch"}
-
-# Debian's cross compilers: program -> package.
-CROSS_COMPILER_PACKAGES = {
-    "aarch64-linux-gnu-g++": "g++-aarch64-linux-gnu",
-    "arm-linux-gnueabihf-g++": "g++-arm-linux-gnueabihf",
-    "riscv64-linux-gnu-g++": "g++-riscv64-linux-gnu",
-    "x86_64-linux-gnu-g++": "g++-x86-64-linux-gnu",
-}
-_CROSS_COMPILERS = {
-    "aarch64": "aarch64-linux-gnu-g++",
-    "arm": "arm-linux-gnueabihf-g++",
-    "riscv64": "riscv64-linux-gnu-g++",
-    "x86_64": "x86_64-linux-gnu-g++",
-}
+SOURCE_EXTRAS = {"torch_package": "torch", "torch": "torch", "gluon": "mxnet", "tflite": "tflite"}
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One workload on one host, with all that was resolved for it before a board is touched."""
+    """One workload on one host in one variant, with all that was resolved for it before a board is touched."""
 
     workload: Workload
     host: Host
@@ -42,13 +31,38 @@ class Cell:
     cross_compiler: str | None
     threads: int
     measure: Measure = field(default_factory=Measure)
-    baseline: str = "onnxruntime"
+    baselines: tuple[str, ...] = ("onnxruntime",)
+    target_name: str = "default"
+    mode: str = "rpc"
+    tuning: TuningChoice = NO_TUNING
+    tune: TuneSettings = field(default_factory=TuneSettings)
+    profile: bool = False
+
+    @property
+    def variant(self) -> dict[str, str]:
+        """What sets it apart from other cells of the same workload and host; only what is not the default."""
+        found = {"target": self.target_name, "mode": self.mode, "tuning": self.tuning.name}
+        return {axis: value for axis, value in found.items() if value != DEFAULT_VARIANT[axis]}
+
+
+DEFAULT_VARIANT = {"target": "default", "mode": "rpc", "tuning": "none"}
+
+
+class _Resolved(NamedTuple):
+    target: dict[str, Any]
+    cross_compiler: str | None
+    threads: int
 
 
 def expand(
-    sweep: Sweep, hosts: Sequence[Host], stacks: Mapping[str, Mapping[str, Any]], repeat: int | None = None
+    sweep: Sweep,
+    hosts: Sequence[Host],
+    stacks: Mapping[str, Mapping[str, Any]],
+    repeat: int | None = None,
+    *,
+    profile: bool = False,
 ) -> list[Cell]:
-    """Every workload on every host. Raises ConfigErrors naming all impossible pairs at once.
+    """Every variant of every workload on every host. Raises ConfigErrors naming all impossible pairs at once.
 
     `stacks` maps the name of every known stack to its identity (pins). `repeat` is what the user asked for right now:
     it wins over sweep file and host.
@@ -58,22 +72,41 @@ def expand(
     for host in hosts:
         before = len(errors)
         stack = _stack(sweep, host, stacks, errors)
-        target = _target(host, errors)
-        compiler = _cross_compiler(host, target, errors) if target else None
-        threads = _threads(sweep.measure, host, target, errors)
+        resolved = {name: _resolve(sweep, host, name, errors) for name in sweep.targets}
         measure = _measure(sweep.measure, host, errors)
         if repeat is not None:
             measure = replace(measure, repeat=repeat)
-        baseline = _baseline(sweep, host, errors)
+        baselines = _baselines(sweep, host, errors)
         _extras(sweep, host, stacks.get(stack), errors)
+        errors += misfits(sweep, host, stacks.get(stack) or {})
         if len(errors) == before:
-            fixed = (host, stack, target, compiler, threads, measure, baseline)
-            cells += [Cell(workload, *fixed) for workload in sweep.workloads]
+            for workload, name, mode, tuning in product(sweep.workloads, sweep.targets, sweep.modes, sweep.tuning):
+                cells.append(
+                    Cell(
+                        workload,
+                        host,
+                        stack,
+                        *resolved[name],
+                        measure,
+                        baselines,
+                        name,
+                        mode,
+                        tuning,
+                        sweep.tune,
+                        profile,
+                    )
+                )
     if len(errors) == 1:
         raise errors[0]
     if errors:
         raise ConfigErrors(errors)
     return cells
+
+
+def _resolve(sweep: Sweep, host: Host, name: str, errors: list[ConfigError]) -> _Resolved:
+    target = targets.target_of(host, name, errors)
+    compiler = targets.cross_compiler(host, target, errors) if target else None
+    return _Resolved(target, compiler, targets.threads(sweep.measure, host, target, errors))
 
 
 def source_extra(workload: Workload) -> str | None:
@@ -95,12 +128,12 @@ def _stack(sweep: Sweep, host: Host, stacks: Mapping[str, object], errors: list[
     if own is not None and own != name:
         errors.append(
             ConfigError(
-                f"{_origin(host, 'tvm_stack')}: {host.name} carries stack '{own}', but {sweep.path} wants '{name}'",
+                f"{origin(host, 'tvm_stack')}: {host.name} carries stack '{own}', but {sweep.path} wants '{name}'",
                 "narrow the sweep with --limit, or leave 'stack:' out of the sweep so that each host's own is used",
             )
         )
     if name not in stacks:
-        where = str(sweep.path) if sweep.stack else _origin(host, "tvm_stack")
+        where = str(sweep.path) if sweep.stack else origin(host, "tvm_stack")
         errors.append(ConfigError(f"{where}: {host.name}: unknown stack '{name}'", did_you_mean(str(name), stacks)))
     return str(name)
 
@@ -119,64 +152,12 @@ def _extras(sweep: Sweep, host: Host, stack: Mapping[str, Any] | None, errors: l
             )
 
 
-def _target(host: Host, errors: list[ConfigError]) -> dict[str, Any]:
-    target = host.vars.get("tvm_target")
-    if target is None:
-        hint = "give it one, e.g. tvm_target: {kind: llvm, mtriple: aarch64-linux-gnu, mcpu: cortex-a53, num-cores: 4}"
-        errors.append(ConfigError(f"{host.name}: has no variable 'tvm_target'", hint))
-        return {}
-    if not isinstance(target, dict) or not (target.get("kind") or target.get("tag")):
-        where = _origin(host, "tvm_target")
-        errors.append(
-            ConfigError(
-                f"{where}: {host.name}: 'tvm_target' must be a mapping with 'kind' (or 'tag')",
-                "TVM refuses target strings: write {kind: llvm, mcpu: cortex-a53} for 'llvm -mcpu=cortex-a53'",
-            )
-        )
-        return {}
-    return dict(plain(target))
-
-
-def _cross_compiler(host: Host, target: Mapping[str, Any], errors: list[ConfigError]) -> str | None:
-    own, wanted = machine(platform.machine()), machine(str(target.get("mtriple", platform.machine())).split("-")[0])
-    compiler = host.vars.get("tvm_cross_compiler")
-    if compiler is None:
-        if own == wanted:
-            return None
-        needed = _CROSS_COMPILERS.get(wanted, f"{wanted}-linux-gnu-g++")
-        errors.append(
-            ConfigError(
-                f"{host.name}: is {wanted}, this machine is {own}, and no 'tvm_cross_compiler' is given",
-                f"give the host tvm_cross_compiler: {needed}",
-            )
-        )
-        return None
-    if shutil.which(str(compiler)) is None:
-        package = CROSS_COMPILER_PACKAGES.get(str(compiler))
-        errors.append(
-            ConfigError(
-                f"{host.name}: cross compiler '{compiler}' is not installed on this machine",
-                f"install it: sudo apt-get install {package}" if package else "install it or correct the variable",
-            )
-        )
-    return str(compiler)
-
-
-def _threads(measure: Measure, host: Host, target: Mapping[str, Any], errors: list[ConfigError]) -> int:
-    value = measure.threads or host.vars.get("tvm_threads") or target.get("num-cores") or 1
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        where = _origin(host, "tvm_threads")
-        errors.append(ConfigError(f"{where}: {host.name}: threads must be a whole number above 0, not {value!r}"))
-        return 1
-    return value
-
-
 def _measure(measure: Measure, host: Host, errors: list[ConfigError]) -> Measure:
     """The sweep's settings with those that the host has of its own in their place."""
     own = host.vars.get("tvm_measure")
     if own is None:
         return measure
-    where = f"{_origin(host, 'tvm_measure')}: {host.name}: 'tvm_measure'"
+    where = f"{origin(host, 'tvm_measure')}: {host.name}: 'tvm_measure'"
     known = [key for key in LEAST if key != "threads"]
     if not isinstance(own, dict):
         errors.append(ConfigError(f"{where} must be a mapping", f"keys: {', '.join(known)}"))
@@ -193,24 +174,13 @@ def _measure(measure: Measure, host: Host, errors: list[ConfigError]) -> Measure
     return replace(measure, **usable)
 
 
-def _baseline(sweep: Sweep, host: Host, errors: list[ConfigError]) -> str:
-    """What to compare with; a host may have its own, or none."""
-    own = host.vars.get("tvm_baseline", sweep.baseline)
-    if own not in BASELINES:
-        where = _origin(host, "tvm_baseline")
-        hint = did_you_mean(str(own), BASELINES)
-        errors.append(ConfigError(f"{where}: {host.name}: unknown baseline '{own}' in 'tvm_baseline'", hint))
-    return "none" if "none" in (own, sweep.baseline) else str(own)
-
-
-def machine(name: str) -> str:
-    """One name per processor family, whatever a kernel, a triple or Debian calls it."""
-    if name in ("x86_64", "amd64"):
-        return "x86_64"
-    if name in ("aarch64", "arm64"):
-        return "aarch64"
-    return "arm" if name.startswith("arm") else name
-
-
-def _origin(host: Host, variable: str) -> str:
-    return host.origins.get(variable, host.name)
+def _baselines(sweep: Sweep, host: Host, errors: list[ConfigError]) -> tuple[str, ...]:
+    """What to compare with; a host may have its own (`tvm_baseline`), or none."""
+    own = host.vars.get("tvm_baseline", list(sweep.baselines))
+    names = own if isinstance(own, list) else [own]
+    for name in names:
+        if name not in ("none", *BASELINES):
+            where = origin(host, "tvm_baseline")
+            hint = did_you_mean(str(name), BASELINES)
+            errors.append(ConfigError(f"{where}: {host.name}: unknown baseline '{name}' in 'tvm_baseline'", hint))
+    return () if "none" in names or not sweep.baselines else tuple(str(name) for name in names)

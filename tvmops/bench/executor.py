@@ -38,6 +38,8 @@ class Outcome:
     """What a run of a sweep came to."""
 
     done: list[Job] = field(default_factory=list)
+    absent: list[Job] = field(default_factory=list)
+    """Baselines that a board does not have: told, and no failure."""
     failures: list[Failure] = field(default_factory=list)
     interrupted: bool = False
 
@@ -64,11 +66,12 @@ class Executor:
         self._outcome = Outcome()
         self._crash: BaseException | None = None
         self._skipped: dict[str, list[Job]] = {}  # key of the job that failed -> those it took along
-        self._compiles: dict[str, Future[Finished]] = {job.key: Future() for job, _ in schedule.compiles}
+        before_boards = [*schedule.tunes, *schedule.compiles]
+        self._ended: dict[str, Future[Finished]] = {job.key: Future() for job, _ in before_boards}
 
     def run(self) -> Outcome:
         """Run everything. On Ctrl-C stops what runs and returns with `interrupted` set; what ended is stored."""
-        lanes = [self._thread("compile", self._compile_lane)]
+        lanes = [self._thread("tune", self._tune_lane), self._thread("compile", self._compile_lane)]
         lanes += [self._thread(host, partial(self._board_lane, host)) for host in self._schedule.lanes]
         for lane in lanes:
             lane.start()
@@ -109,13 +112,24 @@ class Executor:
 
     # -- lanes -----------------------------------------------------------------------------------------------
 
+    def _tune_lane(self) -> None:
+        for job, cell in self._schedule.tunes:
+            names = self._schedule.tune_hosts[job.key] if cell.tune.runner == "boards" else []
+            finished = self._runner.tune(job, cell, {name: self._boards[name] for name in names})
+            self._record(finished, cell)
+            self._ended[job.key].set_result(finished)
+
     def _compile_lane(self) -> None:
         for stack in self._schedule.worker_stacks:
             self._runner.warm(stack)
         for job, cell in self._schedule.compiles:
-            finished = self._runner.compile(job, cell, self._force)
-            self._record(finished, cell)
-            self._compiles[job.key].set_result(finished)
+            finished = self._wait_for_files(job)
+            if finished is not None and not finished.ok:
+                self._skip(job, finished.job)
+            else:
+                finished = self._runner.compile(job, cell, self._force)
+                self._record(finished, cell)
+            self._ended[job.key].set_result(finished)
 
     def _board_lane(self, host: str) -> None:
         lane = self._schedule.lanes[host]
@@ -125,14 +139,15 @@ class Executor:
         measured = dict.fromkeys(cell.stack for job, cell in lane if job.kind == MEASURE)
         self._runner.prepare(self._boards[host], list(measured))
         for job, cell in lane:
-            compiled = self._wait_for_compile(job)
-            if compiled is not None and not compiled.ok:
-                self._skip(job, compiled.job)
+            before = self._wait_for_files(job)
+            if before is not None and not before.ok:
+                self._skip(job, before.job)
                 continue
             self._record(self._runner.measure(job, cell, self._boards[host]), cell)
 
-    def _wait_for_compile(self, job: Job) -> Finished | None:
-        future = self._compiles.get(job.needs or "")
+    def _wait_for_files(self, job: Job) -> Finished | None:
+        """How the job ended whose files `job` needs; None when they were there before. Raises Cancelled."""
+        future = self._ended.get(job.needs or "")
         while future is not None:
             if self._cancelled.is_set():
                 raise Cancelled
@@ -158,7 +173,10 @@ class Executor:
         event: dict[str, Any] = {"event": "job_done", **describe(finished.job), "ok": finished.ok}
         event |= {"seconds": finished.seconds, "reused": not finished.ran}
         with self._lock:
-            if finished.ok:
+            if finished.absent:
+                self._outcome.absent.append(finished.job)
+                event["error"] = finished.error
+            elif finished.ok:
                 self._outcome.done.append(finished.job)
                 event["samples"] = finished.result.get("samples")
                 event["task"] = finished.result.get("task_check")

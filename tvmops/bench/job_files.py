@@ -80,6 +80,22 @@ def failure(kind: str, message: str) -> dict[str, Any]:
     return {"schema": SCHEMA, "ok": False, "error": {"kind": kind, "message": message}}
 
 
+def tuning_folder() -> Path:
+    """Where tuning logs are kept: they outlive jobs."""
+    return state_dir() / "tuning"
+
+
+def there(kind: str, key: str) -> bool:
+    """Whether the files of a tune or compile job are there."""
+    return tuned(key) if kind == "tune" else compiled(key)
+
+
+def tuned(key: str) -> bool:
+    """Whether the log of a tune job is there."""
+    result = read_result(job_dir(key))
+    return bool(result["ok"] and result.get("log") and Path(result["log"]).exists())
+
+
 def compiled(key: str) -> bool:
     """Whether the artifacts of a compile job are there and whole."""
     folder = job_dir(key)

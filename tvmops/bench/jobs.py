@@ -9,26 +9,36 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tvmops.bench.cells import Cell, source_extra
-from tvmops.bench.sweep_file import Measure, plain
+from tvmops.bench.fields import plain
+from tvmops.bench.sweep_file import Measure
 
 # Part of every key: raise it when the same inputs no longer lead to the same work.
 JOB_REVISION = 1
 
-COMPILE, MEASURE, BASELINE = "compile", "measure", "baseline"
+TUNE, COMPILE, MEASURE, BASELINE = "tune", "compile", "measure", "baseline"
+KINDS = (TUNE, COMPILE, MEASURE, BASELINE)
+TUNING_EXTRA = "tuning"
 
 
 @dataclass(frozen=True)
 class BoardIdentity:
-    """Which machine answered under a host's name, and which TVM runtime and which baseline it carries."""
+    """Which machine answered under a host's name, and which TVM runtime and which baseline it carries.
+
+    Boards of the same `model` (a hash over processor, cores and device tree) are identical: they may tune together.
+    """
 
     machine_id: str | None = None
     release: str | None = None
     baseline: str | None = None
+    model: str | None = None
 
 
 @dataclass(frozen=True)
 class Job:
-    """One unit of work. `inputs` decide its key; `needs` is the key of the compile job it depends on."""
+    """One unit of work. `inputs` decide its key; `needs` is the key of the job whose files it uses.
+
+    `variant` tells people which of several jobs for the same workload and host it is.
+    """
 
     kind: str
     workload: str
@@ -36,6 +46,7 @@ class Job:
     inputs: dict[str, Any]
     host: str | None = None
     needs: str | None = None
+    variant: str = ""
     key: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -44,24 +55,26 @@ class Job:
     @property
     def title(self) -> str:
         """How people see the job."""
+        variant = f" ({self.variant})" if self.variant else ""
         if self.host is None:
-            return f"compile {self.workload} for {target_name(self.inputs['target'])}"
+            return f"{self.kind} {self.workload} for {target_name(self.inputs['target'])}{variant}"
         verb = "measure" if self.kind == MEASURE else self.inputs["runtime"]
-        return f"{verb} {self.workload} on {self.host}"
+        return f"{verb} {self.workload} on {self.host}{variant}"
 
 
 @dataclass(frozen=True)
 class JobSet:
-    """The jobs of one cell. `baseline` is None when the sweep wants none."""
+    """The jobs of one cell. `tune` is None where no trials are measured for it."""
 
     cell: Cell
     compile: Job
     measure: Job
-    baseline: Job | None
+    baselines: tuple[Job, ...] = ()
+    tune: Job | None = None
 
     def jobs(self) -> list[Job]:
         """All of them, in the order they run."""
-        return [job for job in (self.compile, self.measure, self.baseline) if job is not None]
+        return [*([self.tune] if self.tune else []), self.compile, self.measure, *self.baselines]
 
 
 def key_of(inputs: Mapping[str, Any]) -> str:
@@ -78,13 +91,12 @@ def make_jobs(
     """The jobs of every cell; cells that share a target and a compiler share their compile job."""
     sets = []
     for cell in cells:
-        compile_job = _compile_job(cell, stacks[cell.stack])
         identity = boards.get(cell.host.name, BoardIdentity())
+        tune = _tune_job(cell, stacks[cell.stack], identity) if cell.tuning.searches else None
+        compile_job = _compile_job(cell, stacks[cell.stack], tune)
         measure = _measure_job(cell, compile_job, identity)
-        baseline = None
-        if cell.baseline != "none":
-            baseline = _baseline_job(cell, compile_job, identity)
-        sets.append(JobSet(cell, compile_job, measure, baseline))
+        baselines = tuple(_baseline_job(cell, name, compile_job, identity) for name in cell.baselines)
+        sets.append(JobSet(cell, compile_job, measure, baselines, tune))
     return sets
 
 
@@ -93,8 +105,24 @@ def target_name(target: Mapping[str, Any]) -> str:
     return str(target.get("mcpu") or target.get("mtriple") or target.get("tag") or target.get("kind"))
 
 
-def _compile_job(cell: Cell, stack: Mapping[str, Any]) -> Job:
+def _tune_job(cell: Cell, stack: Mapping[str, Any], board: BoardIdentity) -> Job:
+    # No host: trials of identical boards are as good as each other, however many there are.
     inputs = {
+        "revision": JOB_REVISION,
+        "kind": TUNE,
+        "stack": _stack_identity(cell, stack, TUNING_EXTRA),
+        "workload": cell.workload.document,
+        "target": plain(cell.target),
+        "cross_compiler": cell.cross_compiler,
+        "method": cell.tuning.method,
+        "tune": cell.tune.document(),
+        "board_model": board.model,
+    }
+    return Job(TUNE, cell.workload.name, cell.stack, inputs, variant=cell.tuning.name)
+
+
+def _compile_job(cell: Cell, stack: Mapping[str, Any], tune: Job | None) -> Job:
+    inputs: dict[str, Any] = {
         "revision": JOB_REVISION,
         "kind": COMPILE,
         "stack": _stack_identity(cell, stack),
@@ -102,20 +130,27 @@ def _compile_job(cell: Cell, stack: Mapping[str, Any]) -> Job:
         "target": plain(cell.target),
         "cross_compiler": cell.cross_compiler,
     }
-    return Job(COMPILE, cell.workload.name, cell.stack, inputs)
+    applied = {"tune": tune.key} if tune else cell.tuning.inputs()
+    if applied:
+        inputs["tuning"] = applied
+    if cell.mode == "sim":
+        inputs["mode"] = cell.mode
+    variant = cell.tuning.name if cell.tuning.name != "none" else ""
+    return Job(COMPILE, cell.workload.name, cell.stack, inputs, needs=tune.key if tune else None, variant=variant)
 
 
-def _stack_identity(cell: Cell, stack: Mapping[str, Any]) -> dict[str, Any]:
-    """A stack's pins, of its extras only those that the workload needs."""
+def _stack_identity(cell: Cell, stack: Mapping[str, Any], *more: str) -> dict[str, Any]:
+    """A stack's pins, of its extras only those that the workload needs, and `more`."""
     identity = {key: plain(value) for key, value in stack.items() if key != "extras"}
-    extra = source_extra(cell.workload)
-    if extra is not None:
-        identity["extra"] = {extra: plain((stack.get("extras") or {}).get(extra))}
+    known = stack.get("extras") or {}
+    extras = [name for name in (source_extra(cell.workload), *more) if name is not None and name in known]
+    if extras:
+        identity["extra"] = {name: plain(known[name]) for name in extras}
     return identity
 
 
 def _measure_job(cell: Cell, compile_job: Job, board: BoardIdentity) -> Job:
-    inputs = {
+    inputs: dict[str, Any] = {
         "revision": JOB_REVISION,
         "kind": MEASURE,
         "compile": compile_job.key,
@@ -123,15 +158,20 @@ def _measure_job(cell: Cell, compile_job: Job, board: BoardIdentity) -> Job:
         "board": {"host": cell.host.name, "machine_id": board.machine_id, "release": board.release},
         "target": plain(cell.target),
     }
-    return Job(MEASURE, cell.workload.name, cell.stack, inputs, cell.host.name, compile_job.key)
+    if cell.variant:
+        inputs["variant"] = cell.variant
+    if cell.profile:
+        inputs["profile"] = True
+    variant = ", ".join(cell.variant.values())
+    return Job(MEASURE, cell.workload.name, cell.stack, inputs, cell.host.name, compile_job.key, variant)
 
 
-def _baseline_job(cell: Cell, compile_job: Job, board: BoardIdentity) -> Job:
+def _baseline_job(cell: Cell, runtime: str, compile_job: Job, board: BoardIdentity) -> Job:
     # No stack, target or release: the other runtime's numbers stay good when TVM changes.
     inputs = {
         "revision": JOB_REVISION,
         "kind": BASELINE,
-        "runtime": cell.baseline,
+        "runtime": runtime,
         "workload": cell.workload.document,
         "measure": measure_settings(cell.measure, cell.threads),
         "board": {"host": cell.host.name, "machine_id": board.machine_id, "baseline": board.baseline},

@@ -7,10 +7,11 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from tvmops.bench.cells import Cell, machine
+from tvmops.bench.cells import Cell
 from tvmops.bench.runner import Finished
 from tvmops.bench.store import Provenance, Store
 from tvmops.bench.store_models import JobRow
+from tvmops.bench.targets import machine
 
 GIT_SECONDS = 10.0
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from tvmops.bench import job_files
+from tvmops.bench import documents, job_files
 from tvmops.bench.cells import Cell
 from tvmops.bench.jobs import BASELINE, BoardIdentity, Job
 from tvmops.bench.leases import Cancelled, CpuGate, board_lease
@@ -18,13 +18,13 @@ from tvmops.bench.pool import WorkerCrashed, WorkerPool, WorkerTimeout
 from tvmops.bench.store import utc_now
 from tvmops.bench.sweep_file import Timeouts
 from tvmops.errors import StackError, TvmopsError
-from tvmops.paths import cache_dir
 from tvmops.rpc import Endpoint
 
 Emit = Callable[[dict[str, Any]], None]
 
 # The worker watches its session and says better than we what is wrong; our deadline stands behind it.
 WORKER_MARGIN_SECONDS = 60.0
+ABSENT = "Absent"
 
 
 class Board(Protocol):
@@ -47,8 +47,13 @@ class Board(Protocol):
     def restore_rpc(self, stack: str) -> None:
         """Make a dead RPC server answer again. Raises RpcError."""
 
-    def run_baseline(self, job: dict[str, Any], files: dict[str, Path], deadline: float) -> dict[str, Any]:
-        """Run a baseline job on the board with `files`; its result.json."""
+    def run_baseline(
+        self, job: dict[str, Any], files: dict[str, Path], deadline: float, runtime: str
+    ) -> dict[str, Any]:
+        """Run a baseline job on the board with `files`; its result.json. Its error is `Absent` where it has no such."""
+
+    def run_local(self, job: dict[str, Any], files: dict[str, Path], deadline: float) -> dict[str, Any]:
+        """Run a measure job on the board itself, without RPC; its result.json."""
 
     def reset(self) -> None:
         """Drop the connection; the next call makes a new one."""
@@ -77,6 +82,11 @@ class Finished:
     def ok(self) -> bool:
         """Whether the job did what it should."""
         return bool(self.result["ok"])
+
+    @property
+    def absent(self) -> bool:
+        """Whether it is a baseline that its board does not have."""
+        return self.job.kind == BASELINE and not self.ok and self.error["kind"] == ABSENT
 
     @property
     def error(self) -> dict[str, str]:
@@ -109,6 +119,23 @@ class JobRunner:
             for stack in stacks:
                 board.rpc(stack)
 
+    def tune(self, job: Job, cell: Cell, boards: Mapping[str, Board]) -> Finished:
+        """Measure trials on `boards`, all held alone, or here when there are none. Raises Cancelled."""
+        try:
+            with contextlib.ExitStack() as held:
+                held.enter_context(job_files.job_lock(job.key, self._cancelled))
+                for name in sorted(boards):  # in one order, so that two sweeps cannot wait for each other
+                    held.enter_context(self._lease(job, name))
+                if not boards or any(board.shares_cpu for board in boards.values()):
+                    held.enter_context(self._gate.measuring())
+                self._starting(job)
+                started, clock = utc_now(), time.monotonic()
+                document = documents.for_tune(job, cell, self._servers(job, cell, boards), int(self._timeouts.measure))
+                result = self._in_worker(job, document, self._timeouts.tune)
+                return Finished(job, result, started, time.monotonic() - clock)
+        except TvmopsError as error:
+            return Finished(job, job_files.failure(type(error).__name__, str(error)), utc_now(), 0.0)
+
     def compile(self, job: Job, cell: Cell, force: bool) -> Finished:
         """Compile, or take what an earlier run left. Raises Cancelled when the sweep is interrupted."""
         with job_files.job_lock(job.key, self._cancelled):
@@ -116,8 +143,10 @@ class JobRunner:
                 result = job_files.read_result(job_files.job_dir(job.key))
                 return Finished(job, result, utc_now(), _phase_sum(result), ran=False)
             with self._gate.compiling():
-                document = self._document(job, cell)
-                document |= {"target": dict(cell.target), "cross_compiler": cell.cross_compiler}
+                try:
+                    document = documents.for_compile(job, cell)
+                except StackError as error:
+                    return Finished(job, job_files.failure("StackError", str(error)), utc_now(), 0.0)
                 started, clock = utc_now(), time.monotonic()
                 self._starting(job)
                 result = self._in_worker(job, document, self._timeouts.compile)
@@ -128,16 +157,7 @@ class JobRunner:
         name = cell.host.name
         try:
             with contextlib.ExitStack() as held:
-                waiting = {"event": "waiting", "host": name, "workload": job.workload, "kind": job.kind}
-                held.enter_context(
-                    board_lease(
-                        name,
-                        f"sweep ({job.title})",
-                        deadline=self._timeouts.board,
-                        cancelled=self._cancelled,
-                        on_wait=lambda text: self._emit({**waiting, "text": text}),
-                    )
-                )
+                held.enter_context(self._lease(job, name))
                 if board.shares_cpu:
                     held.enter_context(self._gate.measuring())
                 self._starting(job)
@@ -175,52 +195,66 @@ class JobRunner:
             finished.result = job_files.failure(type(error).__name__, str(error))
         return finished
 
-    def _run_measure(self, job: Job, cell: Cell, board: Board) -> dict[str, Any]:
-        endpoint = board.rpc(cell.stack)
-        document = self._with_reference(job, cell)
-        document["target"] = dict(cell.target)
-        if endpoint is not None:
-            seconds = int(self._timeouts.measure)
-            document["rpc"] = {"host": endpoint.host, "port": endpoint.port, "session_timeout": seconds}
-            if endpoint.key:
-                document["rpc"]["key"] = endpoint.key
-            document["board"] = {"tvm_version": endpoint.tvm_version}
-        return self._in_worker(job, document, self._timeouts.measure + WORKER_MARGIN_SECONDS)
+    def _lease(self, job: Job, name: str) -> contextlib.AbstractContextManager[None]:
+        waiting = {"event": "waiting", "host": name, "workload": job.workload, "kind": job.kind}
+        return board_lease(
+            name,
+            f"sweep ({job.title})",
+            deadline=self._timeouts.board,
+            cancelled=self._cancelled,
+            on_wait=lambda text: self._emit({**waiting, "text": text}),
+        )
 
-    def _run_baseline(self, job: Job, cell: Cell, board: Board) -> dict[str, Any]:
-        document = self._with_reference(job, cell)
+    def _servers(self, job: Job, cell: Cell, boards: Mapping[str, Board]) -> list[dict[str, Any]]:
+        """Where the boards' RPC servers are; one that does not answer is left out, unless all are like that."""
+        found, errors = [], []
+        for name, board in sorted(boards.items()):
+            try:
+                endpoint = board.rpc(cell.stack)
+            except TvmopsError as error:
+                errors.append(error)
+                self._emit({"event": "retry", **describe(job), "text": f"without {name}: {_first_line(str(error))}"})
+                continue
+            if endpoint is not None:
+                found.append({"name": name, "host": endpoint.host, "port": endpoint.port, "key": endpoint.key})
+        if errors and not found:
+            raise errors[0]
+        return found
+
+    def _run_measure(self, job: Job, cell: Cell, board: Board) -> dict[str, Any]:
+        document = documents.for_board(job, cell)
+        if cell.mode == "local":
+            return self._run_local(job, document, board)
+        endpoint = board.rpc(cell.stack) if cell.mode == "rpc" else None
+        seconds = int(self._timeouts.measure)
+        if endpoint is not None:
+            documents.with_endpoint(document, endpoint, seconds)
+        return self._in_worker(job, document, seconds + WORKER_MARGIN_SECONDS)
+
+    def _run_local(self, job: Job, document: dict[str, Any], board: Board) -> dict[str, Any]:
         folder = job_files.start_job(job.key, document)
-        source = job_files.job_dir(job.needs or "")
-        model = job_files.read_result(source).get("baseline_model")
-        if not model:
-            return job_files.failure("BadInput", f"{job.inputs['runtime']} cannot run this model: it is not ONNX")
-        files = {"model": source / model, "reference": source / job_files.REFERENCE}
-        result = board.run_baseline(document, files, self._timeouts.baseline)
+        files = {"artifact": Path(document["artifact"]), "reference": Path(document["reference"])}
+        result = board.run_local(document, files, self._timeouts.measure)
         job_files.write_json(folder / "result.json", result)
         return result
 
-    def _document(self, job: Job, cell: Cell) -> dict[str, Any]:
-        return {
-            "schema": job_files.SCHEMA,
-            "kind": job.kind,
-            "key": job.key,
-            "stack": cell.stack,
-            "workload": dict(cell.workload.document),
-            "cache_dir": str(cache_dir().absolute()),
-        }
-
-    def _with_reference(self, job: Job, cell: Cell) -> dict[str, Any]:
+    def _run_baseline(self, job: Job, cell: Cell, board: Board) -> dict[str, Any]:
+        document = documents.for_board(job, cell)
+        folder = job_files.start_job(job.key, document)
         source = job_files.job_dir(job.needs or "")
-        document = self._document(job, cell)
-        document["measure"] = dict(job.inputs["measure"])
-        document["artifact"] = str(source / job_files.ARTIFACT)
-        document["reference"] = str(source / job_files.REFERENCE)
-        return document
+        model = job_files.read_result(source).get("baseline_model")
+        runtime = str(job.inputs["runtime"])
+        if not model:
+            return job_files.failure("BadInput", f"{runtime} cannot run this model: it is not ONNX")
+        files = {"model": source / model, "reference": source / job_files.REFERENCE}
+        result = board.run_baseline(document, files, self._timeouts.baseline, runtime)
+        job_files.write_json(folder / "result.json", result)
+        return result
 
     def _in_worker(self, job: Job, document: dict[str, Any], deadline: float) -> dict[str, Any]:
         folder = job_files.start_job(job.key, document)
         try:
-            self._pool.run(document["stack"], folder, deadline, lambda event: self._phase(job, event))
+            self._pool.run(document["stack"], folder, deadline, lambda event: self._progress(job, event))
         except WorkerTimeout:
             return job_files.failure(
                 "Timeout",
@@ -235,8 +269,10 @@ class JobRunner:
     def _starting(self, job: Job) -> None:
         self._emit({"event": "job_start", **describe(job)})
 
-    def _phase(self, job: Job, event: dict[str, Any]) -> None:
-        if event.get("state") == "start":
+    def _progress(self, job: Job, event: dict[str, Any]) -> None:
+        if event.get("event") == "tuning":
+            self._emit({**event, **describe(job)})
+        elif event.get("state") == "start":
             self._emit({"event": "job_phase", **describe(job), "phase": event["phase"]})
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from tvmops.bench.board import HostBoard
 from tvmops.bench.cells import source_extra
+from tvmops.bench.jobs import TUNING_EXTRA
 from tvmops.bench.pool import WorkerCommand
 from tvmops.bench.runner import Board, Emit
 from tvmops.bench.sweep import Surroundings
@@ -46,6 +47,7 @@ def known_stacks(sweep: Sweep, hosts: Sequence[Host]) -> dict[str, Mapping[str, 
 def worker_command(name: str, extras: Sequence[str], emit: Emit) -> WorkerCommand:
     """How the worker of stack `name` is started, its environment made first. Raises StackError."""
     stack = load_stack(name)
+    extras = [extra for extra in extras if extra in stack.extras]
 
     def show(text: str) -> None:
         if text.startswith(SHOWN_PROGRESS):
@@ -56,8 +58,9 @@ def worker_command(name: str, extras: Sequence[str], emit: Emit) -> WorkerComman
 
 
 def needed_extras(sweep: Sweep) -> list[str]:
-    """The extras that the sweep's workloads need: all of them, so that one worker serves the whole sweep."""
-    return sorted({extra for workload in sweep.workloads if (extra := source_extra(workload)) is not None})
+    """The extras that the sweep's workloads and tuning need: all of them, so that one worker serves the whole sweep."""
+    extras = {extra for workload in sweep.workloads if (extra := source_extra(workload)) is not None}
+    return sorted(extras | ({TUNING_EXTRA} if any(choice.searches for choice in sweep.tuning) else set()))
 
 
 def real_surroundings(sweep: Sweep, hosts: Sequence[Host]) -> Surroundings:

@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 import contextlib
-import fnmatch
 import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from tvmops.bench import cells as expansion
 from tvmops.bench import job_files, jobs
 from tvmops.bench.executor import Executor, Outcome
+from tvmops.bench.fields import plain
 from tvmops.bench.leases import CpuGate
+from tvmops.bench.narrowing import Options
 from tvmops.bench.pool import WorkerCommand, WorkerPool
 from tvmops.bench.recording import Recorder
 from tvmops.bench.runner import Board, Emit, JobRunner
 from tvmops.bench.schedule import Schedule, make_schedule
 from tvmops.bench.store import Store
-from tvmops.bench.sweep_file import Sweep, plain
-from tvmops.errors import ConfigError, Interrupted, JobFailed, TvmopsError
+from tvmops.bench.sweep_file import Sweep
+from tvmops.errors import Interrupted, JobFailed, TvmopsError
 from tvmops.inventory import Host
-from tvmops.source import did_you_mean
 
 
 @dataclass(frozen=True)
@@ -36,15 +36,6 @@ class Surroundings:
     worker_command: Callable[[str, Emit], WorkerCommand]
     """How a stack's worker is started; makes the stack's environment when it is not there yet."""
     make_board: Callable[[Host, Emit], Board]
-
-
-@dataclass(frozen=True)
-class Options:
-    """What the command line may change about a sweep."""
-
-    workloads: str | None = None
-    repeat: int | None = None
-    force: bool = False
 
 
 @dataclass
@@ -90,14 +81,13 @@ class SweepResult:
 def run_sweep(
     sweep: Sweep, hosts: Sequence[Host], options: Options, *, around: Surroundings, store: Store, emit: Emit
 ) -> SweepResult:
-    """Run what is missing of `sweep` on `hosts` and store it.
+    """Run what is missing of `sweep`, narrowed by `options` before, on `hosts` and store it.
 
     Raises ConfigError for pairs that are impossible, StackError when a stack's environment cannot be made, StoreError,
     and Interrupted when Ctrl-C comes before the first job. Jobs that fail are in the result, and so is a later Ctrl-C.
     """
     started = time.monotonic()
-    sweep = _narrowed(sweep, options)
-    cells = expansion.expand(sweep, hosts, around.stacks, options.repeat)
+    cells = expansion.expand(sweep, hosts, around.stacks, options.repeat, profile=options.profile)
     cancelled = threading.Event()
     emit = _one_at_a_time(emit)
     boards = {host.name: around.make_board(host, emit) for host in hosts}
@@ -110,7 +100,7 @@ def run_sweep(
         sets = jobs.make_jobs(cells, around.stacks, identities)
         stored = store.stored(job.key for jobs_of in sets for job in jobs_of.jobs())
         result.schedule = make_schedule(
-            sets, stored, force=options.force, unreachable=unreachable, compiled=job_files.compiled
+            sets, stored, force=options.force, unreachable=unreachable, there=job_files.there
         )
         emit(_start_event(result, hosts))
         with _noted(store, result, started) as sweep_id:
@@ -145,31 +135,20 @@ def definition(sweep: Sweep) -> dict[str, Any]:
         "description": sweep.description,
         "stack": sweep.stack,
         "hosts": sweep.hosts,
-        "baseline": sweep.baseline,
+        "baseline": list(sweep.baselines),
+        "targets": list(sweep.targets),
+        "modes": list(sweep.modes),
+        "tuning": [choice.name for choice in sweep.tuning],
+        "tune": sweep.tune.document(),
+        "references": [
+            {"label": one.label, "source": one.source, "seconds": dict(one.seconds)} for one in sweep.references
+        ],
         "measure": vars(sweep.measure),
         "timeouts": vars(sweep.timeouts),
         "workloads": [
             {**plain(workload.document), "description": workload.description} for workload in sweep.workloads
         ],
     }
-
-
-def _narrowed(sweep: Sweep, options: Options) -> Sweep:
-    if options.repeat is not None:
-        if options.repeat < 1:
-            raise ConfigError(f"--repeat {options.repeat}: at least one sample is needed")
-        sweep = replace(sweep, measure=replace(sweep.measure, repeat=options.repeat))
-    if options.workloads is not None:
-        patterns = [part.strip() for part in options.workloads.split(",")]
-        names = [workload.name for workload in sweep.workloads]
-        for pattern in patterns:
-            if not fnmatch.filter(names, pattern):
-                raise ConfigError(
-                    f"--workload {pattern}: no such workload in {sweep.path}", did_you_mean(pattern, names)
-                )
-        kept = tuple(w for w in sweep.workloads if any(fnmatch.fnmatch(w.name, p) for p in patterns))
-        sweep = replace(sweep, workloads=kept)
-    return sweep
 
 
 def _identify(boards: Mapping[str, Board]) -> tuple[dict[str, jobs.BoardIdentity], dict[str, str]]:

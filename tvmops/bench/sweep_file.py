@@ -9,12 +9,30 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tvmops.bench import fields
+from tvmops.bench.fields import kind_of, plain
+from tvmops.bench.tuning_choice import NO_TUNING, TuneSettings, TuningChoice, read_choices, read_settings
 from tvmops.errors import ConfigError
 from tvmops.paths import exists, find_project_file, user_path
 from tvmops.source import Map, Position, Problems, Seq, did_you_mean, load_yaml
 
-BASELINES = ("onnxruntime", "none")
-SWEEP_KEYS = ("name", "description", "stack", "hosts", "measure", "baseline", "timeouts", "workloads")
+BASELINES = ("onnxruntime", "torch", "mxnet", "trtexec", "trtexec-fp16")
+MODES = ("rpc", "local", "sim")
+SWEEP_KEYS = (
+    "name",
+    "description",
+    "stack",
+    "hosts",
+    "targets",
+    "modes",
+    "tuning",
+    "tune",
+    "measure",
+    "baseline",
+    "references",
+    "timeouts",
+    "workloads",
+)
 WORKLOAD_KEYS = ("name", "description", "source", "inputs", "task", "tolerance", "options")
 # The settings of `measure`, each with its smallest value.
 LEAST = {"warmup": 0, "repeat": 1, "number": 1, "min_repeat_ms": 0, "threads": 1}
@@ -38,6 +56,7 @@ class Timeouts:
     """Deadlines per job, in seconds; `board` is how long a sweep waits for a board that another sweep holds."""
 
     compile: float = 900.0
+    tune: float = 43200.0
     measure: float = 600.0
     baseline: float = 300.0
     board: float = 1800.0
@@ -54,8 +73,17 @@ class Workload:
 
 
 @dataclass(frozen=True)
+class Reference:
+    """Numbers of others to show beside ours: seconds per inference by workload, and where they are from."""
+
+    label: str
+    source: str
+    seconds: Mapping[str, float]
+
+
+@dataclass(frozen=True)
 class Sweep:
-    """One sweep file."""
+    """One sweep file. Its jobs are the product of workloads, hosts, targets (by name), modes and tuning."""
 
     name: str
     path: Path
@@ -65,7 +93,12 @@ class Sweep:
     workloads: tuple[Workload, ...]
     measure: Measure = field(default_factory=Measure)
     timeouts: Timeouts = field(default_factory=Timeouts)
-    baseline: str = "onnxruntime"
+    baselines: tuple[str, ...] = ("onnxruntime",)
+    targets: tuple[str, ...] = ("default",)
+    modes: tuple[str, ...] = ("rpc",)
+    tuning: tuple[TuningChoice, ...] = (NO_TUNING,)
+    tune: TuneSettings = field(default_factory=TuneSettings)
+    references: tuple[Reference, ...] = ()
 
 
 def load_sweep(name: str) -> Sweep:
@@ -76,14 +109,19 @@ def load_sweep(name: str) -> Sweep:
     top = Position(str(path), 1)
     if not isinstance(data, Map):
         raise ConfigError(f"{top}: a sweep file is a mapping", f"it has the keys {', '.join(SWEEP_KEYS)}")
-    _unknown_keys(data, SWEEP_KEYS, "sweep key", problems)
+    fields.refuse_unknown(data, SWEEP_KEYS, "sweep key", problems)
     sweep = Sweep(
         name=_name(data, problems, default=path.stem),
         path=path,
-        description=_text(data, "description", problems),
-        stack=_text(data, "stack", problems) or None,
-        hosts=_text(data, "hosts", problems) or "all",
-        baseline=_baseline(data, problems),
+        description=fields.text(data, "description", problems),
+        stack=fields.text(data, "stack", problems) or None,
+        hosts=fields.text(data, "hosts", problems) or "all",
+        baselines=baselines(data, "baseline", problems),
+        targets=fields.choices(data, "targets", (), ("default",), problems),
+        modes=fields.choices(data, "modes", MODES, ("rpc",), problems),
+        tuning=read_choices(data, path.parent, problems),
+        tune=read_settings(data, problems),
+        references=_references(data, problems),
         measure=_measure(data, problems),
         timeouts=_timeouts(data, problems),
         workloads=_workloads(data, problems),
@@ -102,22 +140,6 @@ def _find(name: str) -> Path:
     raise ConfigError(f"{name}: no such sweep file", did_you_mean(Path(name).stem, shipped))
 
 
-def _unknown_keys(data: Map, known: tuple[str, ...], what: str, problems: Problems) -> None:
-    for key in data:
-        if key not in known:
-            problems.add(data.keys_at[key], f"unknown {what} '{key}'", did_you_mean(str(key), known))
-
-
-def _text(data: Map, key: str, problems: Problems) -> str:
-    value = data.get(key)
-    if value is None:
-        return ""
-    if not isinstance(value, str):
-        problems.add(data.at(key), f"'{key}' must be text, not {_kind(value)}")
-        return ""
-    return value.strip()
-
-
 def _name(data: Map, problems: Problems, default: str = "") -> str:
     value = data.get("name", default)
     if not isinstance(value, str) or not _NAME.match(value):
@@ -126,57 +148,50 @@ def _name(data: Map, problems: Problems, default: str = "") -> str:
     return value
 
 
-def _baseline(data: Map, problems: Problems) -> str:
-    value = data.get("baseline", "onnxruntime")
-    value = "none" if value is None else value
-    if value not in BASELINES:
-        problems.add(data.at("baseline"), f"unknown baseline '{value}'", did_you_mean(str(value), BASELINES))
-    return str(value)
+def baselines(data: Map, key: str, problems: Problems) -> tuple[str, ...]:
+    """The runtimes to compare with under `key`: none, one or a list."""
+    found = fields.choices(data, key, ("none", *BASELINES), ("onnxruntime",), problems)
+    return tuple(name for name in found if name != "none")
 
 
 def _measure(data: Map, problems: Problems) -> Measure:
-    section = _section(data, "measure", tuple(LEAST), problems)
+    section = fields.section(data, "measure", tuple(LEAST), problems)
     values: dict[str, int] = {}
     for key, least in LEAST.items():
         if section.get(key) is None:
             continue
-        if _whole_number(section, key, least, problems):
+        if fields.whole_number(section, key, least, problems):
             values[key] = section[key]
     return Measure(**values)
 
 
 def _timeouts(data: Map, problems: Problems) -> Timeouts:
-    known = ("compile", "measure", "baseline", "board")
-    section = _section(data, "timeouts", known, problems)
-    values: dict[str, float] = {}
-    for key in known:
-        value = section.get(key)
-        if value is None:
+    known = tuple(Timeouts.__dataclass_fields__)
+    section = fields.section(data, "timeouts", known, problems)
+    given = {key: fields.seconds(section, key, problems) for key in known}
+    return Timeouts(**{key: value for key, value in given.items() if value is not None})
+
+
+def _references(data: Map, problems: Problems) -> tuple[Reference, ...]:
+    """A list of {label, source, milliseconds: {workload: number}}."""
+    items = data.get("references")
+    if items is None:
+        return ()
+    if not isinstance(items, Seq) or not all(isinstance(item, Map) for item in items):
+        problems.add(data.at("references"), "'references' must be a list of mappings", "label, source, milliseconds")
+        return ()
+    found = []
+    for item in items:
+        fields.refuse_unknown(item, ("label", "source", "milliseconds"), "key of a reference", problems)
+        numbers = item.get("milliseconds")
+        good = isinstance(numbers, Map) and all(type(value) in (int, float) and value > 0 for value in numbers.values())
+        if not good or not item.get("label"):
+            problems.add(item.position, "a reference needs a 'label' and 'milliseconds' by workload")
             continue
-        if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
-            problems.add(section.at(key), f"'{key}' must be a number of seconds above 0")
-            continue
-        values[key] = float(value)
-    return Timeouts(**values)
-
-
-def _section(data: Map, key: str, known: tuple[str, ...], problems: Problems) -> Map:
-    section = data.get(key)
-    if section is None:
-        return Map(data.position)
-    if not isinstance(section, Map):
-        problems.add(data.at(key), f"'{key}' must be a mapping, not {_kind(section)}", f"keys: {', '.join(known)}")
-        return Map(data.position)
-    _unknown_keys(section, known, f"key of '{key}'", problems)
-    return section
-
-
-def _whole_number(data: Map, key: str, least: int, problems: Problems) -> bool:
-    value = data[key]
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        problems.add(data.at(key), f"'{key}' must be a whole number of at least {least}, not {value!r}")
-        return False
-    return True
+        seconds = {str(name): value / 1000 for name, value in numbers.items()}
+        label, source = fields.text(item, "label", problems), fields.text(item, "source", problems)
+        found.append(Reference(label, source, seconds))
+    return tuple(found)
 
 
 def _workloads(data: Map, problems: Problems) -> tuple[Workload, ...]:
@@ -187,7 +202,7 @@ def _workloads(data: Map, problems: Problems) -> tuple[Workload, ...]:
     found: dict[str, Workload] = {}
     for item, position in zip(items, items.items_at, strict=True):
         if not isinstance(item, Map):
-            problems.add(position, f"a workload is a mapping, not {_kind(item)}", f"keys: {', '.join(WORKLOAD_KEYS)}")
+            problems.add(position, f"a workload is a mapping, not {kind_of(item)}", f"keys: {', '.join(WORKLOAD_KEYS)}")
             continue
         workload = _workload(item, problems)
         if workload.name in found:
@@ -198,7 +213,7 @@ def _workloads(data: Map, problems: Problems) -> tuple[Workload, ...]:
 
 
 def _workload(item: Map, problems: Problems) -> Workload:
-    _unknown_keys(item, WORKLOAD_KEYS, "workload key", problems)
+    fields.refuse_unknown(item, WORKLOAD_KEYS, "workload key", problems)
     if "name" not in item:
         problems.add(item.position, "a workload needs a 'name'")
     source = item.get("source")
@@ -207,12 +222,12 @@ def _workload(item: Map, problems: Problems) -> Workload:
     _check_inputs(item, problems)
     for key in ("task", "tolerance", "options"):
         if item.get(key) is not None and not isinstance(item[key], Map):
-            problems.add(item.at(key), f"'{key}' must be a mapping, not {_kind(item[key])}")
+            problems.add(item.at(key), f"'{key}' must be a mapping, not {kind_of(item[key])}")
     document = {key: plain(value) for key, value in item.items() if key != "description"}
     if isinstance(source, Map) and source.get("kind") == "file":
         document["source"] = _file_source(source, problems)
     name = _name(item, problems) if "name" in item else ""
-    return Workload(name, document, item.position, _text(item, "description", problems))
+    return Workload(name, document, item.position, fields.text(item, "description", problems))
 
 
 def _file_source(source: Map, problems: Problems) -> dict[str, Any]:
@@ -246,21 +261,3 @@ def _check_inputs(item: Map, problems: Problems) -> None:
         if spec.get("dtype") not in DTYPES:
             hint = did_you_mean(str(spec.get("dtype")), DTYPES)
             problems.add(spec.at("dtype"), f"unknown dtype '{spec.get('dtype')}' of input '{name}'", hint)
-
-
-def plain(value: Any) -> Any:
-    """Plain dicts and lists instead of Map and Seq, ready for JSON."""
-    if isinstance(value, dict):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [plain(item) for item in value]
-    return value
-
-
-def _kind(value: object) -> str:
-    names = {bool: "true or false", int: "a number", float: "a number", str: "text", type(None): "nothing"}
-    if isinstance(value, dict):
-        return "a mapping"
-    if isinstance(value, list):
-        return "a list"
-    return names.get(type(value), "a date" if hasattr(value, "isoformat") else type(value).__name__)

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from tvmops.errors import ConfigError
 from tvmops.source import load_yaml, parse_yaml
 
+if TYPE_CHECKING:
+    from tvmops.inventory import Host
+
+EXTRA_VARS_HELP = "variables over all others: NAME=VALUE, JSON, or @FILE; may be repeated"
 SECRETS = ("ansible_become_pass", "ansible_become_password", "ansible_password", "ansible_ssh_pass")
 
 
@@ -24,6 +29,16 @@ def parse_extra_vars(given: Sequence[str]) -> dict[str, Any]:
             )
         variables.update(found)
     return variables
+
+
+def with_extra_vars(hosts: Sequence[Host], given: Sequence[str]) -> list[Host]:
+    """The hosts with --extra-vars over their own variables. Raises ConfigError."""
+    variables = parse_extra_vars(given)
+    origins = dict.fromkeys(variables, "--extra-vars")
+    return [
+        replace(host, vars={**host.vars, **variables}, origins={**host.origins, **origins}) if variables else host
+        for host in hosts
+    ]
 
 
 def _one(text: str) -> dict[str, Any]:

@@ -8,16 +8,25 @@ from types import FrameType
 from typing import Any
 
 from tvmops.cli.common import HOST_HELP, INVENTORY_HELP, command, load
+from tvmops.cli.extra_vars import EXTRA_VARS_HELP, with_extra_vars
 
 
 @command(
     positional=["file"],
+    iterable=["extra_vars"],
     help={
         "file": "sweep file, or its name in sweeps/",
         "inventory": INVENTORY_HELP,
         "host": HOST_HELP + " (default: what the sweep file says)",
         "limit": "narrow the hosts further",
         "workload": "only workloads whose name matches: a glob, several with commas",
+        "target": "only these targets of the hosts: default, gpu, ...; several with commas",
+        "mode": "instead of the file's modes: rpc, local, sim; several with commas",
+        "tuning": "instead of the file's tuning: none, tophub, log:FILE, autotvm, ansor, meta_schedule; with commas",
+        "trials": "trials per task while tuning, instead of the sweep file's number",
+        "tasks": "how many tasks are tuned, the heaviest first, instead of the sweep file's number",
+        "profile": "also time every operator of a model",
+        "extra_vars": EXTRA_VARS_HELP,
         "json_": "events as JSON, one per line",
         "repeat": "samples per measurement, instead of the sweep file's number",
         "force": "run again what is stored, compiles included",
@@ -32,23 +41,41 @@ def sweep(
     host: str | None = None,
     limit: str | None = None,
     workload: str | None = None,
+    target: str | None = None,
+    mode: str | None = None,
+    tuning: str | None = None,
+    trials: int = 0,
+    tasks: int = 0,
+    profile: bool = False,
+    extra_vars: list[str] | None = None,
     json_: bool = False,
     repeat: int = 0,
     force: bool = False,
     store: str | None = None,
 ) -> None:
     """Compile and measure a sweep's workloads on its hosts; what is stored is not run again."""
+    from tvmops.bench.narrowing import Options, narrowed
     from tvmops.bench.store import Store
     from tvmops.bench.surroundings import real_surroundings
-    from tvmops.bench.sweep import Options, run_sweep
+    from tvmops.bench.sweep import run_sweep
     from tvmops.bench.sweep_file import load_sweep
     from tvmops.cli.sweep_view import make_view
 
     signal.signal(signal.SIGTERM, _as_interrupt)
-    wanted = load_sweep(file)
-    hosts = load(inventory).select(host or wanted.hosts, limit)
+    options = Options(
+        workloads=workload,
+        targets=target,
+        modes=mode,
+        tuning=tuning,
+        trials=trials or None,
+        tasks=tasks or None,
+        repeat=repeat or None,
+        profile=profile,
+        force=force,
+    )
+    wanted = narrowed(load_sweep(file), options)
+    hosts = with_extra_vars(load(inventory).select(host or wanted.hosts, limit), extra_vars or [])
     results = Store(store)
-    options = Options(workloads=workload, repeat=repeat or None, force=force)
     try:
         with make_view(json_, sys.stdout) as view:
             result = run_sweep(

@@ -12,9 +12,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
 from rich.text import Text
 
-from tvmops.bench.report.words import milliseconds
+from tvmops.bench.report.words import duration, milliseconds
 
-STAGES = {"compile": "compile", "measure": "measure", "baseline": "onnxruntime"}
+STAGES = {"tune": "tune", "compile": "compile", "measure": "measure", "baseline": "baseline"}
+TUNING_LINE_SECONDS = 30.0
 
 
 class View(Protocol):
@@ -67,6 +68,7 @@ class PlainView(_Base):
         self._console = console
         self._number = 0
         self._total = 0
+        self._told = 0.0  # when tuning was last worth a line
 
     def emit(self, event: dict[str, Any]) -> None:
         """Print what is worth a line."""
@@ -74,12 +76,21 @@ class PlainView(_Base):
             self._total = sum(event["todo"].values())
         if event["event"] in ("job_done", "job_skipped"):
             self._number += 1
+        if event["event"] == "tuning":
+            self._tuning(event)
+            return
         line = event_line(event)
         if line is not None:
             width = len(str(self._total))
             counted = event["event"] in ("job_done", "job_skipped")
             prefix = f"[{self._number:>{width}}/{self._total}] " if counted else ""
             self._console.print(Text(prefix) + line)
+
+    def _tuning(self, event: dict[str, Any]) -> None:
+        ends = event.get("trial") == event.get("trials")
+        if ends or time.monotonic() - self._told > TUNING_LINE_SECONDS:
+            self._told = time.monotonic()
+            self._console.print(f"tuning {event['workload']}: {tuning_words(event)}")
 
 
 class LiveView(_Base):
@@ -116,7 +127,7 @@ class LiveView(_Base):
                 if event["todo"][kind]:
                     fields: dict[str, Any] = {"now": "", "spent": 0.0, "ran": 0, "since": 0.0}
                     self._stages[kind] = self._progress.add_task(label, total=event["todo"][kind], **fields)
-        elif name in ("job_start", "job_phase") or (name == "waiting" and event["host"]):
+        elif name in ("job_start", "job_phase", "tuning") or (name == "waiting" and event["host"]):
             self._show_lane(event)
         elif name in ("job_done", "job_skipped"):
             self._advance(event)
@@ -139,16 +150,18 @@ class LiveView(_Base):
         self._progress.update(stage, advance=1, spent=spent, ran=ran, since=time.monotonic())
 
     def _show_lane(self, event: dict[str, Any]) -> None:
-        lane = event["host"] or "compile"
+        lane = event["host"] or event["kind"]
         now = event["workload"] + (f": {event['phase']}" if event.get("phase") else "")
         if event["event"] == "waiting":
             now = event["text"]
+        if event["event"] == "tuning":
+            now = f"{event['workload']}: {tuning_words(event)}"
         if lane not in self._lanes:
             self._lanes[lane] = self._progress.add_task(f"  {lane}", total=None, now=now)
         self._progress.update(self._lanes[lane], now=now, visible=True)
 
     def _hide_lane(self, event: dict[str, Any]) -> None:
-        lane = self._lanes.get(event["host"] or "compile")
+        lane = self._lanes.get(event["host"] or event["kind"])
         if lane is not None:
             self._progress.update(lane, visible=False)
 
@@ -209,6 +222,8 @@ def _start_line(event: dict[str, Any]) -> Text:
 def _done_line(event: dict[str, Any]) -> Text:
     if not event["ok"]:
         error = event["error"]
+        if error["kind"] == "Absent":
+            return Text(f"absent: {event['title']}: {error['message'].splitlines()[0]}", style="yellow")
         return Text(f"FAILED {event['title']}: {error['kind']}: {error['message'].splitlines()[0]}", style="red")
     parts = []
     if event.get("samples"):
@@ -230,3 +245,17 @@ def answer_text(task: dict[str, Any]) -> str:
     """What a model answered, and whether that is right."""
     verdict = {True: "correct", False: "WRONG", None: "not checked"}[task.get("ok")]
     return f"{task.get('answer', '')} ({verdict})"
+
+
+def tuning_words(event: dict[str, Any]) -> str:
+    """How far tuning is: task, trials, speed, best, time left, failures by kind."""
+    parts = [f"task {event['task']}/{event['tasks']} {event['name']}, trial {event['trial']}/{event['trials']}"]
+    if event.get("trials_per_second"):
+        parts.append(f"{event['trials_per_second']:.2f} trials/s")
+    if event.get("best_gflops"):
+        parts.append(f"best {event['best_gflops']:.1f} GFLOPS")
+    if event.get("failures"):
+        parts.append("failed: " + ", ".join(f"{count} {kind}" for kind, count in sorted(event["failures"].items())))
+    if event.get("eta_seconds"):
+        parts.append(f"{duration(event['eta_seconds'])} left")
+    return ", ".join(parts)

@@ -129,9 +129,9 @@ def test_a_host_may_have_its_own_measure_settings(tmp_path: Path) -> None:
         "min_repeat_ms": 7,
         "threads": 2,
     }
-    assert found["slow"].baseline is None
+    assert found["slow"].baselines == ()
     assert found["a"].measure.inputs["measure"]["repeat"] == 9
-    assert found["a"].baseline is not None
+    assert len(found["a"].baselines) == 1
     assert found["a"].compile.key == found["slow"].compile.key
     assert expand(sweep, [slow], STACKS, repeat=5)[0].measure.repeat == 5
 
@@ -199,7 +199,7 @@ def test_a_host_of_another_stack_is_refused(tmp_path: Path) -> None:
 def schedule_of(found: list[JobSet], stored: set[str], compiled: set[str] = frozenset(), **more: Any) -> Any:
     rows = {key: object() for key in stored}
     settings = {"force": False, "unreachable": {}, **more}
-    return make_schedule(found, rows, compiled=lambda key: key in compiled, **settings)
+    return make_schedule(found, rows, there=lambda kind, key: key in compiled, **settings)
 
 
 def test_nothing_stored_is_run_again(sweep: Sweep) -> None:
@@ -209,7 +209,7 @@ def test_nothing_stored_is_run_again(sweep: Sweep) -> None:
     done = schedule_of(found, every)
     assert (done.compiles, done.lanes) == ([], {})
     assert set(done.reused) == every
-    assert done.planned == {"compile": 2, "measure": 4, "baseline": 4}
+    assert done.planned == {"tune": 0, "compile": 2, "measure": 4, "baseline": 4}
     assert sum(schedule_of(found, every, force=True).todo.values()) == 10
 
 
@@ -219,9 +219,9 @@ def test_lost_artifacts_are_made_again_only_for_jobs_that_are_left(sweep: Sweep)
     every = {job.key for item in found for job in item.jobs()}
     missing = found[0].measure.key
     with_files = schedule_of(found, every - {missing}, compiled={found[0].compile.key})
-    assert with_files.todo == {"compile": 0, "measure": 1, "baseline": 0}
+    assert with_files.todo == {"tune": 0, "compile": 0, "measure": 1, "baseline": 0}
     without = schedule_of(found, every - {missing})
-    assert without.todo == {"compile": 1, "measure": 1, "baseline": 0}
+    assert without.todo == {"tune": 0, "compile": 1, "measure": 1, "baseline": 0}
 
 
 def test_nothing_is_compiled_for_unreachable_hosts_alone(sweep: Sweep) -> None:

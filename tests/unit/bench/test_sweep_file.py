@@ -37,7 +37,7 @@ def written(folder: Path, text: str, name: str = "tiny.yml") -> str:
 def test_a_good_file(tmp_path: Path) -> None:
     """Every key reaches its place; what is left out has its default."""
     sweep = load_sweep(written(tmp_path, GOOD))
-    assert (sweep.name, sweep.stack, sweep.hosts, sweep.baseline) == ("tiny", "fake-1", "boards:!pynq", "none")
+    assert (sweep.name, sweep.stack, sweep.hosts, sweep.baselines) == ("tiny", "fake-1", "boards:!pynq", ())
     assert (sweep.measure.repeat, sweep.measure.number, sweep.measure.threads) == (5, 2, 2)
     assert (sweep.timeouts.compile, sweep.timeouts.measure, sweep.timeouts.baseline) == (60.0, 30.5, 300.0)
     one, two = sweep.workloads
@@ -55,7 +55,7 @@ def test_a_good_file(tmp_path: Path) -> None:
 def test_the_name_is_the_file_s_when_none_is_given(tmp_path: Path) -> None:
     """and everything but the workloads has a default."""
     sweep = load_sweep(written(tmp_path, "workloads: [{name: a, source: {kind: generated}}]", "nightly.yml"))
-    assert (sweep.name, sweep.hosts, sweep.baseline, sweep.stack) == ("nightly", "all", "onnxruntime", None)
+    assert (sweep.name, sweep.hosts, sweep.baselines, sweep.stack) == ("nightly", "all", ("onnxruntime",), None)
     assert sweep.measure.repeat == 20
 
 

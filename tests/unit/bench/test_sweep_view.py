@@ -15,8 +15,8 @@ START = {
     "event": "sweep_start",
     "sweep": "night",
     "hosts": ["nano"],
-    "planned": {"compile": 1, "measure": 2, "baseline": 2},
-    "todo": {"compile": 0, "measure": 2, "baseline": 2},
+    "planned": {"tune": 0, "compile": 1, "measure": 2, "baseline": 2},
+    "todo": {"tune": 0, "compile": 0, "measure": 2, "baseline": 2},
     "stored": 1,
 }
 EVENTS: list[dict[str, Any]] = [
@@ -40,7 +40,7 @@ EVENTS: list[dict[str, Any]] = [
     {"event": "sweep_end", "status": "failed", "seconds": 9.0, "stored": 4, "planned": 5, "failed": 1},
 ]
 LINES = [
-    "sweep night on nano: 2 measure, 2 onnxruntime; 1 of 5 jobs are stored already",
+    "sweep night on nano: 2 measure, 2 baseline; 1 of 5 jobs are stored already",
     "making the environment x",
     "waiting: nano is held by ann",
     "retrying measure ocr on nano: no answer",
