@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from pathlib import Path
-from typing import Any, Callable, Dict
+from typing import Any, Callable, Dict, List
 
 from .failures import JobError
 from .formats import FORMATS
@@ -13,7 +14,7 @@ from .job import Job
 from .models import fetch
 from .tasks import TASKS
 from .tuning import logs
-from .tuning.plan import read_plan
+from .tuning.plan import TunePlan, read_plan
 
 
 def run(job: Job, backend: Any, hung: Callable[[], None]) -> Dict[str, Any]:
@@ -31,16 +32,13 @@ def run(job: Job, backend: Any, hung: Callable[[], None]) -> Dict[str, Any]:
         module = backend.import_model(prepared, workload.get("options") or {})
     versions = {**backend.versions(), **prepared.versions}
     identity = logs.make_identity(job.settings, plan.method, model.sha256, versions)
-    with job.phase("tune"), logs.opened(plan.log, identity) as log:
-        for fault in log.content.faults:
-            print(f"{fault}; this line is left out")
-        outcome = backend.tune(module, job.settings.get("target") or {}, plan._replace(log=log), _reporter(job))
+    plan = plan._replace(identity=identity, others=[*plan.others, *_others(plan, identity)])
+    with job.phase("tune"):
+        outcome = backend.tune(module, job.settings.get("target") or {}, plan, _reporter(job))
     return {
         "model_sha256": model.sha256,
         "log": str(plan.log),
         "log_sha256": logs.log_sha256(plan.log),
-        "log_faults": log.content.faults[:20],
-        "torn_lines": log.torn,
         **outcome,
         "versions": versions,
     }
@@ -52,6 +50,17 @@ def _log(job: Job, backend: Any) -> Path:
         raise JobError("BadInput", "job.json of a tune job needs 'log_folder' and 'log_stem'")
     method = read_plan(job.settings, Path(folder)).method
     return logs.log_path(Path(folder), stem, method, backend.versions())
+
+
+def _others(plan: TunePlan, identity: Dict[str, Any]) -> List[Path]:
+    """Logs of other models beside this one, for the same target and compiler: what transfer learning learns from."""
+    found = []
+    for path in sorted(plan.log.parent.glob("*" + logs.ENDINGS[plan.method])) if plan.transfer else []:
+        if path != plan.log and logs.read_identity(path):
+            with contextlib.suppress(JobError):
+                logs.refuse_foreign(path, identity, workloads=False)
+                found.append(path)
+    return found
 
 
 def _prepare(job: Job, model: Any) -> Any:

@@ -14,7 +14,7 @@ from tvm import auto_scheduler
 from ..backends.devices import device_of
 from ..failures import JobError
 from .bench import Bench
-from .logs import OpenLog, read_log
+from .logs import OpenLog, opened, read_log
 from .outcomes import Outcome
 from .plan import TunePlan
 from .trials import Measure, Report, Search, Tuning, heaviest, nothing_to_tune
@@ -34,9 +34,14 @@ def extract(module: Any, params: Any, target: Any) -> List[Any]:
 
 
 def tune(
-    tasks: List[Any], target: Dict[str, Any], plan: TunePlan, log: OpenLog, report: Report, say: Callable[[str], None]
+    tasks: List[Any], target: Dict[str, Any], plan: TunePlan, report: Report
 ) -> Dict[str, Any]:
-    """Measures what the plan says and the log lacks."""
+    """Measures what the plan says and its log lacks."""
+    with opened(plan.log, plan.identity) as log:
+        return {**_tune(tasks, target, plan, log, report), **log.remarks()}
+
+
+def _tune(tasks: List[Any], target: Dict[str, Any], plan: TunePlan, log: OpenLog, report: Report) -> Dict[str, Any]:
     if not tasks:
         raise nothing_to_tune("auto_scheduler", target)
     model = _cost_model(plan)
@@ -47,7 +52,7 @@ def tune(
         if plan.tuner == "xgb":
             _teach(model, clean, plan)
         searches = heaviest([AnsorSearch(task, weight, model, log, clean) for task, weight in tasks], plan.tasks)
-        with Bench(plan, device_of(target), BUILD, say) as bench:
+        with Bench(plan, device_of(target), BUILD) as bench:
             return Tuning(plan, bench, report).run(searches)
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import pickle
 import time
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Dict, List, Optional
 
-import tvm
 from tvm import autotvm
 from tvm.autotvm.env import GLOBAL_SCOPE
 from tvm.autotvm.tuner import GATuner, GridSearchTuner, RandomTuner, XGBTuner
@@ -15,7 +14,7 @@ from tvm.autotvm.tuner import GATuner, GridSearchTuner, RandomTuner, XGBTuner
 from ..backends.devices import device_of
 from ..failures import JobError
 from .bench import Bench
-from .logs import OpenLog, read_log
+from .logs import OpenLog, opened, read_log
 from .outcomes import Outcome
 from .plan import TunePlan
 from .trials import Measure, Report, Search, Tuning, heaviest, nothing_to_tune
@@ -40,14 +39,19 @@ def extract(module: Any, params: Any, target: Any) -> List[Any]:
 
 
 def tune(
-    tasks: List[Any], target: Dict[str, Any], plan: TunePlan, log: OpenLog, report: Report, say: Callable[[str], None]
+    tasks: List[Any], target: Dict[str, Any], plan: TunePlan, report: Report
 ) -> Dict[str, Any]:
-    """Measures what the plan says and the log lacks."""
+    """Measures what the plan says and its log lacks."""
+    with opened(plan.log, plan.identity) as log:
+        return {**_tune(tasks, target, plan, log, report), **log.remarks()}
+
+
+def _tune(tasks: List[Any], target: Dict[str, Any], plan: TunePlan, log: OpenLog, report: Report) -> Dict[str, Any]:
     known = _by_task(log.content.records)
     searches = heaviest([AutotvmSearch(task, plan, log, known) for task in tasks], plan.tasks)
     if not searches:
         raise nothing_to_tune("AutoTVM", target)
-    with Bench(plan, device_of(target), BUILD, say) as bench:
+    with Bench(plan, device_of(target), BUILD) as bench:
         if bench.device != "cpu":
             checks = {"gpu": bench.boards.ask("limits", {"device": bench.device}, 120)}
             for search in searches:
@@ -126,7 +130,7 @@ class AutotvmSearch(Search):
         return autotvm.MeasureInput(self.task.target, self.task, config)
 
     def _request(self, config: Any) -> Dict[str, Any]:
-        return {"data": pickle.dumps((str(self.task.target), self.task, config)), "checks": self.checks}
+        return {"data": pickle.dumps((self.task.target, self.task, config)), "checks": self.checks}
 
     def _keep(self, config: Any, outcome: Outcome) -> None:
         result = _result(outcome)
@@ -170,8 +174,3 @@ def _by_task(records: List[Any]) -> Dict[str, List[Any]]:
 
 def _task_key(task: Any) -> str:
     return json.dumps(json.loads(json.dumps([task.name, task.args])))
-
-
-def target_of(target: Any) -> Any:
-    """TVM's target of a job's."""
-    return target if isinstance(target, tvm.target.Target) else tvm.target.Target(target)

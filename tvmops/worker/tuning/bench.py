@@ -8,7 +8,7 @@ import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Tuple
+from typing import Any, Dict, Iterator, List, NamedTuple, Tuple
 
 from .boards import RUNNING, Boards
 from .children import Child, ChildDied, ChildError, ChildTimeout
@@ -27,7 +27,7 @@ class Bench:
     """Builders and boards of one tuning run. `build`: (module, function) of the child side that builds."""
 
     def __init__(
-        self, plan: TunePlan, device: str, build: Tuple[str, str], say: Callable[[str], None], running: str = RUNNING
+        self, plan: TunePlan, device: str, build: Tuple[str, str], running: str = RUNNING
     ) -> None:
         self._plan = plan
         self.device = device
@@ -36,7 +36,7 @@ class Bench:
         self._free: "queue.Queue[Child]" = queue.Queue()
         for child in self._builders:
             self._free.put(child)
-        self.boards = Boards(plan.boards, say, running)
+        self.boards = Boards(plan.boards, plan.session_timeout, running)
         self._folder = Path(tempfile.mkdtemp(prefix="tvmops-trials-"))
 
     def __enter__(self) -> "Bench":

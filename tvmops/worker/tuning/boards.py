@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Dict, List, Optional
 
 from ..failures import JobError
 from .children import Child, ChildDied, ChildError, ChildTimeout
@@ -61,12 +61,12 @@ class Place:
 class Boards:
     """The places of one tuning run. A board that dies is left out; its trial goes to another one."""
 
-    def __init__(self, boards: List[Dict[str, Any]], say: Callable[[str], None], module: str = RUNNING) -> None:
+    def __init__(self, boards: List[Dict[str, Any]], session_timeout: int = 300, module: str = RUNNING) -> None:
         self._places = [Place(board, module) for board in boards] or [Place(None, module)]
         self._free = list(self._places)
         self._lost: Dict[str, str] = {}
         self._changed = threading.Condition()
-        self._say = say
+        self._session_timeout = session_timeout
         self.local = not boards
 
     def start(self) -> None:
@@ -90,7 +90,7 @@ class Boards:
         for _ in range(ATTEMPTS):
             place = self._take()
             try:
-                outcome = place.run(request, seconds)
+                outcome = place.run(request, min(seconds, self._session_timeout))
             except BoardLost as error:
                 reason = f"board {place.name}: {error}"
                 self._leave_out(place, str(error))
@@ -134,7 +134,7 @@ class Boards:
             self._lost[place.name] = reason
             place.child.kill()
             self._changed.notify_all()
-        self._say(f"board {place.name} is left out: {reason}")
+        print(f"board {place.name} is left out: {reason}", flush=True)
 
     def _nothing_left(self) -> str:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in sorted(self._lost.items()))

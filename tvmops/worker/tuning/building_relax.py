@@ -17,11 +17,11 @@ from .names import cross_compiler, schedule_transforms
 
 
 def meta_schedule_trial(request: Dict[str, Any]) -> Dict[str, Any]:
-    """`data`: a pickled (module, target as JSON); `args` are known before."""
+    """`data`: a pickled (module, target); `args` are known before."""
     module, target = pickle.loads(request["data"])
     # What TVM's default builder does: the rewriting of weights' layout is no part of what a model runs.
     module = schedule_transforms().RemoveWeightLayoutRewriteBlock(skip_tensor_rewrite=True)(module)
-    library = tvm.driver.build(module, target=tvm.target.Target(target))
+    library = tvm.driver.build(module, target=target)
     path = new_library(Path(request["folder"]))
     options = {"fcompile": cross_compiler()(request["cross_compiler"])} if request.get("cross_compiler") else {}
     library.export_library(str(path), **options)

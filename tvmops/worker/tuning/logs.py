@@ -21,6 +21,7 @@ SCHEMA = 1
 ENDINGS = {"autotvm": ".autotvm.log", "ansor": ".ansor.log", "meta_schedule": ".meta_schedule"}
 WORKLOADS = "database_workload.json"
 RECORDS = "database_tuning_record.json"
+FAULTS = 20  # so many lines are named
 # What must agree before records of one run mean anything in another.
 SAME = ("method", "stack", "target")
 
@@ -204,6 +205,12 @@ class OpenLog:
         self.torn = torn
         self._stream = stream
         self.content = read_log(path, method)
+        for fault in self.content.faults[:FAULTS]:
+            print(f"{fault}; the line is left out", flush=True)
+
+    def remarks(self) -> Dict[str, Any]:
+        """What was wrong with the log, for the job's result."""
+        return {"log_faults": self.content.faults[:FAULTS], "torn_lines": self.torn}
 
     def append(self, line: str) -> None:
         """One record in one write, under the file's own lock: readers and other writers see whole lines."""

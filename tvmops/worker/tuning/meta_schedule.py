@@ -9,14 +9,14 @@ from __future__ import annotations
 import json
 import pickle
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Dict, List, Optional
 
 from tvm import relax
 
 from ..backends.devices import device_of
 from ..failures import JobError
 from .bench import Bench
-from .logs import OpenLog
+from .logs import OpenLog, opened
 from .names import estimate_flops, meta_schedule
 from .outcomes import Outcome
 from .plan import TunePlan
@@ -30,7 +30,7 @@ TRIALS = "trials.jsonl"
 SKIPPED = 50  # rounds of nothing but known trials after which a space counts as used up
 # The strategies of TVM's search, and the cost model each asks. Evolutionary search takes 15 to 20 s of processor time a
 # round: for small budgets the plain one measures more.
-STRATEGIES = {"random": ("replay-trace", "random"), "evolutionary": ("evolutionary", "random")}
+STRATEGIES = {"random": ("replay-trace", "random"), "ga": ("evolutionary", "random")}
 STRATEGIES["xgb"] = ("evolutionary", "xgb")
 
 
@@ -50,16 +50,21 @@ def extract(module: Any, target: Any) -> List[Any]:
 
 
 def tune(
-    tasks: List[Any], target: Dict[str, Any], plan: TunePlan, log: OpenLog, report: Report, say: Callable[[str], None]
+    tasks: List[Any], target: Dict[str, Any], plan: TunePlan, report: Report
 ) -> Dict[str, Any]:
-    """Measures what the plan says and the log lacks."""
+    """Measures what the plan says and its log lacks."""
+    with opened(plan.log, plan.identity) as log:
+        return {**_tune(tasks, target, plan, log, report), **log.remarks()}
+
+
+def _tune(tasks: List[Any], target: Dict[str, Any], plan: TunePlan, log: OpenLog, report: Report) -> Dict[str, Any]:
     if not tasks:
         raise nothing_to_tune("MetaSchedule", target)
     database = open_database(log.path)
     model = _cost_model(plan)
     tasks = heaviest(tasks, plan.tasks)
     searches = [MetaScheduleSearch(task, plan, log, database, model) for task in tasks]
-    with Bench(plan, device_of(target), BUILD, say) as bench:
+    with Bench(plan, device_of(target), BUILD) as bench:
         return Tuning(plan, bench, report).run(list(searches))
 
 
@@ -182,14 +187,14 @@ class MetaScheduleSearch(Search):
             if kind != "TENSOR":
                 raise JobError("BadInput", f"task {self.name} has an argument that is no tensor ({kind})")
             arguments.append(([int(size) for size in shape], str(dtype)))
-        return {"data": pickle.dumps((module, json.dumps(self._target.export(), default=str))), "args": arguments}
+        return {"data": pickle.dumps((module, self._target)), "args": arguments}
 
 
 def _cost_model(plan: TunePlan) -> Any:
     try:
         return ms.cost_model.CostModel.create(STRATEGIES[plan.tuner][1], num_tuning_cores=1)
     except (ImportError, ModuleNotFoundError) as error:
-        message = "tuner 'xgb' needs xgboost: add the stack's extra 'tuning', or choose random or evolutionary"
+        message = "tuner 'xgb' needs xgboost: add the stack's extra 'tuning', or choose random or ga"
         raise JobError("BadInput", message) from error
 
 

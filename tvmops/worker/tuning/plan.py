@@ -10,17 +10,21 @@ from ..failures import JobError
 TUNERS: Dict[str, List[str]] = {
     "autotvm": ["xgb", "ga", "random", "gridsearch"],
     "ansor": ["xgb", "random"],
-    "meta_schedule": ["random", "evolutionary", "xgb"],
+    "meta_schedule": ["random", "ga", "xgb"],
 }
 METHODS = list(TUNERS)
 
 
 class TunePlan(NamedTuple):
-    """Settings of one tuning run. `trials`: per task. Seconds unless the name says milliseconds."""
+    """Settings of one tuning run. `trials`: per task. Seconds unless the name says milliseconds.
+
+    `identity` is what the log must belong to (logs.make_identity); no session takes longer than `session_timeout`.
+    """
 
     method: str
     tuner: str
     log: Path
+    identity: Dict[str, Any] = {}
     trials: int = 64
     tasks: Optional[int] = None
     early_stopping: Optional[int] = None
@@ -42,7 +46,7 @@ def read_plan(settings: Dict[str, Any], log: Path) -> TunePlan:
     tune = settings.get("tune")
     if not isinstance(tune, dict):
         raise JobError("BadInput", "job.json of a tune job needs 'tune', a mapping with 'method' and 'trials'")
-    own = set(TunePlan._fields) - {"log", "boards", "cross_compiler"}
+    own = set(TunePlan._fields) - {"log", "identity", "boards", "cross_compiler"}
     unknown = sorted(set(tune) - own)
     if unknown:
         raise JobError("BadInput", f"tune.{unknown[0]}: there is no such setting; known: {', '.join(sorted(own))}")
@@ -64,7 +68,7 @@ def read_plan(settings: Dict[str, Any], log: Path) -> TunePlan:
         boards=_boards(settings.get("boards") or []),
         others=[Path(name) for name in tune.get("others") or []],
         threads=_whole(tune, "threads", None, 1),
-        session_timeout=_whole(tune, "session_timeout", 300, 1),
+        session_timeout=_whole({**settings, **tune}, "session_timeout", 300, 1),
     )
 
 

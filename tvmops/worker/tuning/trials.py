@@ -60,12 +60,13 @@ class Tuning:
         known = {search: search.known() for search in searches}
         self._left = sum(max(0, self._plan.trials - len(known[search])) for search in searches)
         rows = [Task(self, search, i, len(searches), known[search]).run() for i, search in enumerate(searches, 1)]
+        stopped = [{"task": row["name"], "reason": row.pop("stopped")} for row in rows]
         return {
             "tasks": rows,
             "measured": self._measured,
             "reused": sum(row["reused"] for row in rows),
             "failures": dict(self.failures),
-            "stopped": [{"task": row["name"], "reason": row.pop("stopped")} for row in rows if row["stopped"]],
+            "stopped": [one for one in stopped if one["reason"]],
             "boards_lost": self._bench.boards.lost,
         }
 
@@ -90,6 +91,7 @@ class Tuning:
                 "trials_per_second": round(rate, 3),
                 "eta_seconds": round(self._left / rate, 1) if rate else None,
                 "failures": dict(self.failures),
+                "boards_lost": sorted(self._bench.boards.lost),
             }
         )
 
@@ -199,10 +201,10 @@ def _brief(message: str) -> str:
 
 
 def heaviest(searches: List[Any], tasks: Optional[int]) -> List[Any]:
-    """At most `tasks` of them, those that weigh most, in their own order."""
+    """At most `tasks` of them, those with the most operations in one inference, in their own order."""
     if tasks is None or len(searches) <= tasks:
         return searches
-    kept = sorted(range(len(searches)), key=lambda i: (-searches[i].weight, i))[:tasks]
+    kept = sorted(range(len(searches)), key=lambda i: (-searches[i].weight * max(searches[i].flop, 1.0), i))[:tasks]
     return [searches[i] for i in sorted(kept)]
 
 
