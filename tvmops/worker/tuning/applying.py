@@ -9,6 +9,7 @@ from tvm import relax
 
 from ..failures import JobError
 from .meta_schedule import open_database, prepared
+from .names import prim_function
 
 # How a function says that its schedule is made; the first name since 0.24.
 SCHEDULED = ("tirx.is_scheduled", "tir.is_scheduled")
@@ -23,13 +24,12 @@ def applied(module: Any, target: Any, folder: Path) -> Tuple[Any, Dict[str, Opti
         raise JobError("BadInput", f"{folder}: a log of MetaSchedule is a folder with TVM's two database files")
     lowered = prepared(module, target)
     before = _open(lowered)
-    with target, open_database(folder):
+    with target, open_database(folder, ours=False):
         made = relax.transform.MetaScheduleApplyDatabase(enable_warning=True)(lowered)
     return made, {"tasks": before, "untuned": _open(made)}
 
 
 def _open(module: Any) -> int:
     """Functions that nobody has scheduled."""
-    functions = [function for function in module.functions.values() if not isinstance(function, relax.Function)]
-    functions = [function for function in functions if hasattr(function, "buffer_map")]
+    functions = [one for one in module.functions.values() if isinstance(one, prim_function())]
     return sum(not any((one.attrs or {}).get(name, False) for name in SCHEDULED) for one in functions)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import tempfile
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
@@ -16,7 +17,8 @@ from tvm import relax
 from ..backends.devices import device_of
 from ..failures import JobError
 from .bench import Bench
-from .logs import OpenLog, opened
+from .databases import read_database, write_database
+from .logs import FAULTS, OpenLog, opened
 from .names import estimate_flops, meta_schedule
 from .outcomes import Outcome
 from .plan import TunePlan
@@ -60,7 +62,7 @@ def tune(
 def _tune(tasks: List[Any], target: Dict[str, Any], plan: TunePlan, log: OpenLog, report: Report) -> Dict[str, Any]:
     if not tasks:
         raise nothing_to_tune("MetaSchedule", target)
-    database = open_database(log.path)
+    database = open_database(log.path, ours=True)
     model = _cost_model(plan)
     tasks = heaviest(tasks, plan.tasks)
     searches = [MetaScheduleSearch(task, plan, log, database, model) for task in tasks]
@@ -68,9 +70,22 @@ def _tune(tasks: List[Any], target: Dict[str, Any], plan: TunePlan, log: OpenLog
         return Tuning(plan, bench, report).run(list(searches))
 
 
-def open_database(folder: Path) -> Any:
-    """TVM's database over the log's two files."""
-    return ms.database.JSONDatabase(work_dir=str(folder))
+def open_database(folder: Path, ours: bool) -> Any:
+    """TVM's database over the log's two files. TVM takes none with a broken line: such lines are left out.
+
+    `ours`: the log is held for writing, so they are taken out of the files; else out of a copy.
+    """
+    found = read_database(folder)
+    for fault in found.faults[:FAULTS]:
+        print(f"{fault}; the line is left out", flush=True)
+    if not found.faults:
+        return ms.database.JSONDatabase(work_dir=str(folder))
+    if ours:
+        write_database(folder, [folder], found.records)
+        return ms.database.JSONDatabase(work_dir=str(folder))
+    with tempfile.TemporaryDirectory(prefix="tvmops-database-") as copy:
+        write_database(Path(copy), [folder], found.records)
+        return ms.database.JSONDatabase(work_dir=copy)
 
 
 class MetaScheduleSearch(Search):
@@ -166,7 +181,7 @@ class MetaScheduleSearch(Search):
         if self._seeds is None:
             self._seeds = []
             for folder in self._plan.others if self._plan.transfer else []:
-                schedule = open_database(folder).query_schedule(self._module, self._target, self.name)
+                schedule = open_database(folder, ours=False).query_schedule(self._module, self._target, self.name)
                 if schedule is not None:
                     arguments = ms.arg_info.ArgInfo.from_entry_func(schedule.mod, remove_preproc=True)
                     self._seeds.append(ms.search_strategy.MeasureCandidate(schedule, arguments))

@@ -25,6 +25,11 @@ def schedule_transforms() -> Any:
     return _first("tvm.s_tir.transform", "tvm.tir.transform")
 
 
+def prim_function() -> Any:
+    """The class of functions that are loops, not calls."""
+    return _first("tvm.tirx", "tvm.tir").PrimFunc
+
+
 def cross_compiler() -> Any:
     """The function that makes a linker of a compiler's name; in tvm.contrib before 0.25."""
     return _first("tvm.support.cc", "tvm.contrib.cc").cross_compiler
