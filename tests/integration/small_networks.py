@@ -1,6 +1,6 @@
 """Writes a network with a convolution and a dense layer as ONNX. Run in an environment that has onnx.
 
-    python small_networks.py FILE
+python small_networks.py FILE
 """
 
 from __future__ import annotations

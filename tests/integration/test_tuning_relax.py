@@ -94,9 +94,7 @@ def went_on(tuner: Tuner, worker: WorkerProcess, kept: int) -> None:
 
 def applied(tuner: Tuner, worker: WorkerProcess) -> None:
     tuning = {"kind": "log", "method": "meta_schedule", "path": str(tuner.log)}
-    job = make_job(
-        tuner.folder / "compile", cache_dir(), "compile", tuner.workload, target=TARGET, tuning=tuning
-    )
+    job = make_job(tuner.folder / "compile", cache_dir(), "compile", tuner.workload, target=TARGET, tuning=tuning)
     compiled = worker.run(job, 240)
     assert compiled["ok"], compiled
     assert compiled["coverage"] == {"tasks": 3, "untuned": 0}, "the database was asked and had everything"
@@ -130,5 +128,3 @@ def test_a_torch_network_has_tasks(tmp_path: Path) -> None:
     assert len(names) == 3
     assert any("conv2d" in name for name in names), names
     assert any("matmul" in name for name in names), names
-
-

@@ -120,7 +120,9 @@ def _refuse_strangers(one: TuningLog, other: TuningLog) -> None:
 
 def _write(output: Path, sources: Sequence[TuningLog], records: list[Record]) -> TuningLog:
     if output.exists() and not logs.sidecar(output).exists() and output not in [one.path for one in sources]:
-        raise ConfigError(f"{output}: there is something of this name, and it is no log of tvmops", "choose another name")
+        raise ConfigError(
+            f"{output}: there is something of this name, and it is no log of tvmops", "choose another name"
+        )
     method = sources[0].method
     if method == "meta_schedule":
         write_database(output, [one.path for one in sources], records)

@@ -66,7 +66,10 @@ def best(ctx: Any, log: str, output: str = "") -> None:
     _written(best_of(user_path(log), _output(output)))
 
 
-@command(help={"log": "a log of AutoTVM", "output": "e.g. arm_cpu_v0.08.log, the name that TVM looks for"}, positional=["log"])
+@command(
+    help={"log": "a log of AutoTVM", "output": "e.g. arm_cpu_v0.08.log, the name that TVM looks for"},
+    positional=["log"],
+)
 def export(ctx: Any, log: str, output: str = "") -> None:
     """Write the fastest trials as a file of tophub's."""
     from tvmops.bench.tuning_logs import export as export_log

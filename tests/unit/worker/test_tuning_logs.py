@@ -91,7 +91,9 @@ def test_records_have_costs_and_failed_trials_none(method: str) -> None:
 
 def test_corrupt_lines_are_named_with_their_number_and_left_out(tmp_path: Path) -> None:
     path = tmp_path / "x.autotvm.log"
-    path.write_bytes(autotvm_line().encode() + b"\n\xff\xfe\n{]\n[1]\n# a comment\n" + autotvm_line("conv").encode() + b"\n")
+    path.write_bytes(
+        autotvm_line().encode() + b"\n\xff\xfe\n{]\n[1]\n# a comment\n" + autotvm_line("conv").encode() + b"\n"
+    )
     found = logs.read_log(path)
     assert (found.method, len(found.records)) == ("autotvm", 2)
     assert [fault.split(": ")[0] for fault in found.faults] == [f"{path}:{number}" for number in (2, 3, 4)]
@@ -196,7 +198,10 @@ def test_a_log_is_held_by_one_process_alone(tmp_path: Path) -> None:
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == "held\n"
-        with pytest.raises(JobError, match=f"process {other.pid} tunes into this log now"), logs.opened(path, identity()):
+        with (
+            pytest.raises(JobError, match=f"process {other.pid} tunes into this log now"),
+            logs.opened(path, identity()),
+        ):
             pass
         other.kill()
     with logs.opened(path, identity()):
@@ -238,7 +243,15 @@ def test_the_name_has_the_compilers_llvm() -> None:
 
 
 def test_a_plan_as_sweeps_write_it() -> None:
-    tune = {"method": "autotvm", "tuner": "ga", "trials": 8, "tasks": None, "timeout": None, "transfer": True, "threads": 4}
+    tune = {
+        "method": "autotvm",
+        "tuner": "ga",
+        "trials": 8,
+        "tasks": None,
+        "timeout": None,
+        "transfer": True,
+        "threads": 4,
+    }
     boards = [{"name": "pi", "host": "127.0.0.1", "port": 9090}]
     plan = read_plan({"tune": tune, "boards": boards, "session_timeout": 90}, Path("x"))
     assert (plan.trials, plan.tasks, plan.tuner, plan.threads, plan.session_timeout) == (8, None, "ga", 4, 90)

@@ -33,9 +33,17 @@ def extract(module: Any, params: Any, target: Any) -> List[Any]:
     return [(task, int(weight)) for task, weight in zip(tasks, weights)]
 
 
-def tune(
-    tasks: List[Any], target: Dict[str, Any], plan: TunePlan, report: Report
-) -> Dict[str, Any]:
+def name_of(task: Any) -> str:
+    """What TVM calls it, else its key."""
+    return str(task[0].desc or task[0].workload_key)
+
+
+def weight_of(task: Any) -> int:
+    """How often it occurs in the model."""
+    return int(task[1])
+
+
+def tune(tasks: List[Any], target: Dict[str, Any], plan: TunePlan, report: Report) -> Dict[str, Any]:
     """Measures what the plan says and its log lacks."""
     with opened(plan.log, plan.identity) as log:
         return {**_tune(tasks, target, plan, log, report), **log.remarks()}
@@ -61,7 +69,7 @@ class AnsorSearch(Search):
 
     def __init__(self, task: Any, weight: int, model: Any, log: OpenLog, clean: Path) -> None:
         self.task, self.weight = task, float(weight)
-        self.name = task.desc or task.workload_key
+        self.name = name_of((task, weight))
         self.flop = float(task.compute_dag.flop_ct)
         self._model, self._log, self._clean = model, log, clean
         self._policy: Any = None
@@ -107,9 +115,7 @@ class AnsorSearch(Search):
     def _policy_of(self) -> Any:
         if self._policy is None:
             loaded = [auto_scheduler.PreloadMeasuredStates(str(self._clean))] if self.known() else None
-            self._policy = auto_scheduler.SketchPolicy(
-                self.task, self._model, verbose=0, init_search_callbacks=loaded
-            )
+            self._policy = auto_scheduler.SketchPolicy(self.task, self._model, verbose=0, init_search_callbacks=loaded)
         return self._policy
 
 

@@ -34,13 +34,21 @@ def loss_type() -> str:
 
 
 def extract(module: Any, params: Any, target: Any) -> List[Any]:
-    """The model's tasks, each with its weight (how often it occurs)."""
+    """The model's tasks."""
     return list(autotvm.task.extract_from_program(module, target=target, params=params))
 
 
-def tune(
-    tasks: List[Any], target: Dict[str, Any], plan: TunePlan, report: Report
-) -> Dict[str, Any]:
+def name_of(task: Any) -> str:
+    """The template's."""
+    return str(task.name)
+
+
+def weight_of(task: Any) -> int:
+    """TVM does not say how often a task occurs."""
+    return 1
+
+
+def tune(tasks: List[Any], target: Dict[str, Any], plan: TunePlan, report: Report) -> Dict[str, Any]:
     """Measures what the plan says and its log lacks."""
     with opened(plan.log, plan.identity) as log:
         return {**_tune(tasks, target, plan, log, report), **log.remarks()}
@@ -67,8 +75,8 @@ class AutotvmSearch(Search):
     """One task. The log's trials are the tuner's first lessons; none of them is measured again."""
 
     def __init__(self, task: Any, plan: TunePlan, log: OpenLog, known: Dict[str, List[Any]]) -> None:
-        self.task, self.name = task, task.name
-        self.weight, self.flop = float(getattr(task, "weight", 1)), float(task.flop or 0)
+        self.task, self.name = task, name_of(task)
+        self.weight, self.flop = float(weight_of(task)), float(task.flop or 0)
         self.checks: Dict[str, Any] = {}
         self._plan, self._log = plan, log
         self._results: Dict[int, Any] = {}
@@ -145,7 +153,8 @@ def make_tuner(task: Any, name: str, plan_size: int = PLAN_SIZE) -> Any:
             return XGBTuner(task, plan_size=plan_size, feature_type="itervar", loss_type=loss_type())
         except ImportError as error:
             raise JobError(
-                "BadInput", "tuner 'xgb' needs xgboost: add the stack's extra 'tuning', or choose ga, random, gridsearch"
+                "BadInput",
+                "tuner 'xgb' needs xgboost: add the stack's extra 'tuning', or choose ga, random, gridsearch",
             ) from error
     return {"ga": GATuner, "random": RandomTuner, "gridsearch": GridSearchTuner}[name](task)
 

@@ -26,9 +26,7 @@ class Limits(NamedTuple):
 class Bench:
     """Builders and boards of one tuning run. `build`: (module, function) of the child side that builds."""
 
-    def __init__(
-        self, plan: TunePlan, device: str, build: Tuple[str, str], running: str = RUNNING
-    ) -> None:
+    def __init__(self, plan: TunePlan, device: str, build: Tuple[str, str], running: str = RUNNING) -> None:
         self._plan = plan
         self.device = device
         self._function = build[1]

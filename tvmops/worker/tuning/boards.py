@@ -138,4 +138,6 @@ class Boards:
 
     def _nothing_left(self) -> str:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in sorted(self._lost.items()))
-        return f"no board is left to tune on ({reasons}); restart the RPC servers and run again: what was measured is kept"
+        return (
+            f"no board is left to tune on ({reasons}); restart the RPC servers and run again: what was measured is kept"
+        )

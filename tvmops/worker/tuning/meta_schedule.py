@@ -51,9 +51,7 @@ def extract(module: Any, target: Any) -> List[Any]:
     return [task for task in found if not _scheduled(task.dispatched[0])]
 
 
-def tune(
-    tasks: List[Any], target: Dict[str, Any], plan: TunePlan, report: Report
-) -> Dict[str, Any]:
+def tune(tasks: List[Any], target: Dict[str, Any], plan: TunePlan, report: Report) -> Dict[str, Any]:
     """Measures what the plan says and its log lacks."""
     with opened(plan.log, plan.identity) as log:
         return {**_tune(tasks, target, plan, log, report), **log.remarks()}
