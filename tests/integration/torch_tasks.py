@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from worker_package import load_worker  # noqa: E402
+from worker_package import load_worker
 
 
 class Network(torch.nn.Module):  # type: ignore[misc]

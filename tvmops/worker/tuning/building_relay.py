@@ -9,16 +9,16 @@ from typing import Any, Dict
 
 os.environ.setdefault("TOPHUB_LOCATION", "NONE")
 
-import tvm  # noqa: E402
-import tvm.relay  # noqa: E402  (registers AutoTVM's templates)
-import tvm.topi  # noqa: E402
-from tvm import auto_scheduler, autotvm  # noqa: E402
-from tvm.autotvm.env import GLOBAL_SCOPE  # noqa: E402
-from tvm.autotvm.measure.measure_methods import _build_func_common  # noqa: E402
-from tvm.autotvm.utils import get_const_tuple  # noqa: E402
-from tvm.contrib import cc  # noqa: E402
+import tvm
+import tvm.relay
+import tvm.topi
+from tvm import auto_scheduler, autotvm
+from tvm.autotvm.env import GLOBAL_SCOPE
+from tvm.autotvm.measure.measure_methods import _build_func_common
+from tvm.autotvm.utils import get_const_tuple
+from tvm.contrib import cc
 
-from .libraries import new_library  # noqa: E402
+from .libraries import new_library
 
 # As in AutoTVM's own builder processes: templates look at it, and leave out work that a model does once.
 GLOBAL_SCOPE.in_tuning = True

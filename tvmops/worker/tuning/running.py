@@ -10,9 +10,9 @@ from typing import Any, Dict, List
 
 os.environ.setdefault("TOPHUB_LOCATION", "NONE")
 
-import numpy as np  # noqa: E402
-import tvm  # noqa: E402
-from tvm import rpc  # noqa: E402
+import numpy as np
+import tvm
+from tvm import rpc
 
 FASTEST_CORES = 1
 FILLS = ("tvm.contrib.random.random_fill_for_measure", "tvm.contrib.random.random_fill")
