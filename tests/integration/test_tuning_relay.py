@@ -1,4 +1,4 @@
-"""AutoTVM and auto_scheduler for real: tune jobs on lean RPC servers and here, resumed, and libraries with their logs."""
+"""AutoTVM and auto_scheduler for real: tune jobs on lean RPC servers and here, resumed; libraries with their logs."""
 
 from __future__ import annotations
 

@@ -28,9 +28,8 @@ def dense() -> Any:
     x, w = relay.var("x", shape=(4, 64)), relay.var("w", shape=(32, 64))
     module = tvm.IRModule.from_expr(relay.Function([x, w], relay.nn.dense(x, w)))
     parameters = {"w": tvm.nd.array(np.zeros((32, 64), dtype="float32"))}
-    found = importlib.import_module("tvmops_worker.tuning.autotvm").extract(
-        module, parameters, tvm.target.Target("llvm")
-    )
+    autotvm = importlib.import_module("tvmops_worker.tuning.autotvm")
+    found = autotvm.extract(module, parameters, tvm.target.Target("llvm"))
     return next(task for task in found if task.name == "dense_pack.x86")
 
 

@@ -48,10 +48,7 @@ def read(path: Path) -> TuningLog:
     try:
         identity = logs.read_identity(path) or {}
         method = logs.method_of(path)
-        if method == "meta_schedule":
-            found = read_database(path)
-        else:
-            found = logs.read_log(path, method)
+        found = read_database(path) if method == "meta_schedule" else logs.read_log(path, method)
     except JobError as error:
         raise ConfigError(error.message) from error
     return TuningLog(path, found.method, tuple(found.records), tuple(found.faults), identity)
@@ -108,7 +105,8 @@ def _refuse_strangers(one: TuningLog, other: TuningLog) -> None:
         return
     pairs = [(key, one.identity.get(key), other.identity.get(key)) for key in SAME]
     for key in SAME_VERSIONS:
-        pairs.append((key, *((log.identity.get("versions") or {}).get(key) for log in (one, other))))
+        ours, theirs = ((log.identity.get("versions") or {}).get(key) for log in (one, other))
+        pairs.append((key, ours, theirs))
     for key, ours, theirs in pairs:
         if ours != theirs:
             raise ConfigError(

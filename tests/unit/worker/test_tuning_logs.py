@@ -178,7 +178,7 @@ def test_a_line_cut_anywhere_is_repaired(tmp_path_factory: pytest.TempPathFactor
     with logs.opened(path, identity()) as log:
         log.append(autotvm_line("three"))
     found = logs.read_log(path, "autotvm")
-    assert [fault for fault in found.faults] == []
+    assert not found.faults
     names = [json.loads(record.task)[1] for record in found.records]
     assert names == (["one", "two", "three"] if cut >= len(second) else ["one", "three"])
     assert log.torn == (1 if 0 < cut < len(second) else 0)

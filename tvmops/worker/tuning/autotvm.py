@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import time
-from typing import Any, Dict, List, Optional
+from typing import Any, Callable, Dict, List, Optional
 
 from tvm import autotvm
 from tvm.autotvm.env import GLOBAL_SCOPE
@@ -104,7 +104,7 @@ class AutotvmSearch(Search):
             configs = tuner.next_batch(count)
             fresh = list({config.index: config for config in configs if config.index not in self._results}.values())
             if fresh:
-                measure([self._request(config) for config in fresh], lambda i, outcome: self._keep(fresh[i], outcome))
+                measure([self._request(config) for config in fresh], self._keeper(fresh))
             inputs = [self._input(config) for config in configs if config.index in self._results]
             tuner.update(inputs, [self._results[found.config.index] for found in inputs])
             if fresh:
@@ -140,10 +140,13 @@ class AutotvmSearch(Search):
     def _request(self, config: Any) -> Dict[str, Any]:
         return {"data": pickle.dumps((self.task.target, self.task, config)), "checks": self.checks}
 
-    def _keep(self, config: Any, outcome: Outcome) -> None:
-        result = _result(outcome)
-        self._results[config.index] = result
-        self._log.append(autotvm.record.encode(self._input(config), result))
+    def _keeper(self, configs: List[Any]) -> Callable[[int, Outcome], None]:
+        def keep(number: int, outcome: Outcome) -> None:
+            config, result = configs[number], _result(outcome)
+            self._results[config.index] = result
+            self._log.append(autotvm.record.encode(self._input(config), result))
+
+        return keep
 
 
 def make_tuner(task: Any, name: str, plan_size: int = PLAN_SIZE) -> Any:

@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 import traceback
+from pathlib import Path
 
 NAME = "tvmops_worker"
 MESSAGE_LENGTH = 2000
@@ -43,14 +44,15 @@ def main():
 
 def load(worker, name):
     """The module; the worker's folder is loaded as a package, as its __main__.py does."""
-    sys.path[:] = [entry for entry in sys.path if os.path.realpath(entry or ".") != os.path.dirname(__file__)]
+    here = Path(__file__).resolve().parent
+    sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != here]
     if not name.startswith("."):
         spec = importlib.util.spec_from_file_location("child_module", name)
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         return module
-    init = os.path.join(worker, "__init__.py")
-    spec = importlib.util.spec_from_file_location(NAME, init, submodule_search_locations=[worker])
+    init = Path(worker) / "__init__.py"
+    spec = importlib.util.spec_from_file_location(NAME, str(init), submodule_search_locations=[worker])
     sys.modules[NAME] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(sys.modules[NAME])
     return importlib.import_module(NAME + name)
@@ -68,7 +70,7 @@ def receive(stream):
     head = stream.read(8)
     if len(head) < 8:
         return None
-    return pickle.loads(stream.read(struct.unpack("<Q", head)[0]))
+    return pickle.loads(stream.read(struct.unpack("<Q", head)[0]))  # noqa: S301  from our own worker
 
 
 def end_with_parent():

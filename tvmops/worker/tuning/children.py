@@ -92,7 +92,8 @@ class Child:
         deadline = time.monotonic() + seconds
         descriptor = process.stdout.fileno()
         head = _read(descriptor, 8, deadline)
-        return pickle.loads(_read(descriptor, struct.unpack("<Q", head)[0], deadline))  # from our own child
+        data = _read(descriptor, struct.unpack("<Q", head)[0], deadline)
+        return pickle.loads(data)  # noqa: S301  from our own child
 
     def _ending(self) -> str:
         process = self._process

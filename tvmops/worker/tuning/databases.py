@@ -1,4 +1,4 @@
-"""MetaSchedule's databases as files, without TVM: two files in a folder, where a record names its workload by number."""
+"""MetaSchedule's databases without TVM: two files in a folder, where a record names its workload by number."""
 
 from __future__ import annotations
 

@@ -138,7 +138,8 @@ def refuse_foreign(path: Path, wanted: Dict[str, Any], workloads: bool = True) -
         if theirs != ours and ours is not None:
             raise JobError(
                 "BadInput",
-                f"{path}: the log's {key} is {_show(theirs)}, this job's is {_show(ours)}; their times cannot be compared",
+                f"{path}: the log's {key} is {_show(theirs)}, this job's is {_show(ours)}; "
+                "times of different ones cannot be compared",
             )
 
 

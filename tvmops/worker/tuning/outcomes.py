@@ -10,7 +10,7 @@ FAILURES = ("instantiation", "compile", "build_timeout", "run", "run_timeout", "
 
 
 class Outcome(NamedTuple):
-    """`costs`: seconds per run, one per repeat; None for a trial that failed. `seconds`: what building and running took."""
+    """`costs`: seconds per run, one per repeat; None for a trial that failed. `seconds`: of building and running."""
 
     costs: Optional[List[float]]
     seconds: float

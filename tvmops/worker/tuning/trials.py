@@ -40,7 +40,7 @@ class Search(abc.ABC):
 
     @abc.abstractmethod
     def round(self, count: int, measure: Measure) -> int:
-        """Has up to `count` new trials measured and kept, learns from them; how many there were, 0 at the space's end."""
+        """Has up to `count` new trials measured and kept, and learns; how many there were, 0 at the space's end."""
 
 
 class Tuning:
