@@ -33,6 +33,7 @@ def run(job: Job, backend: Any, hung: Callable[[], None]) -> Dict[str, Any]:
     versions = {**backend.versions(), **prepared.versions}
     identity = logs.make_identity(job.settings, plan.method, model.sha256, versions)
     plan = plan._replace(identity=identity, others=[*plan.others, *_others(plan, identity)])
+    plan.log.parent.mkdir(parents=True, exist_ok=True)
     with job.phase("tune"):
         outcome = backend.tune(module, job.settings.get("target") or {}, plan, _reporter(job))
     return {
