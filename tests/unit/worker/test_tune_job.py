@@ -102,3 +102,14 @@ def test_a_log_of_another_model_is_refused(tune_job: Make) -> None:
     side.write_text(side.read_text().replace(backend.plan.identity["workloads"]["linear"], "0" * 64))
     with pytest.raises(JobError, match="the log's model of workload 'linear' is 0000"):
         run(Job(tune_job("again")), backend, lambda: None)
+
+
+def test_a_library_is_not_built_with_another_stacks_log(worker: WorkerProcess, tune_job: Make, tmp_path: Path) -> None:
+    log = Path(worker.run(tune_job())["log"])
+    identity = logs.make_identity({"stack": "relay-0.18", "workload": WORKLOAD}, "autotvm", "ab12", {"llvm": "15"})
+    logs.sidecar(log).write_text(json.dumps(identity))
+    tuning = {"kind": "log", "method": "autotvm", "path": str(log)}
+    settings = {"stack": "relay-0.19", "target": {"kind": "fake"}, "tuning": tuning}
+    result = worker.run(make_job(tmp_path / "compile", tmp_path / "cache", "compile", WORKLOAD, **settings))
+    assert result["error"]["kind"] == "BadInput"
+    assert "the log's stack is relay-0.18, this job's is relay-0.19" in result["error"]["message"]
