@@ -181,4 +181,6 @@ def test_cost_model_and_builders_are_as_this_tvm_needs_them(python: str) -> None
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["losses"] == {"own": "rank", "1.7.6": "rank", "2.0.0": "rank-binary", "3.2.0": "rank-binary"}
     assert len(set(found["fit"])) > 1, "the loss is one that this xgboost takes, and something was learnt"
+    assert found["plan_sizes"] == [8, 32, 64]
+    assert found["populations"] == [64, 1024, 2048]
     assert found["builders_in_tuning"] is True

@@ -36,7 +36,7 @@ def dense() -> Any:
 def fitted(autotvm: Any) -> list[float]:
     """What the cost model predicts after its first fit, which real runs reach after 64 trials."""
     task = dense()
-    tuner = autotvm.make_tuner(task, "xgb", plan_size=8)
+    tuner = autotvm.make_tuner(task, "xgb", 8)
     draw = random.Random(1)
     places = [config.index for config in tuner.next_batch(8)]
     tuner.cost_model.fit(places, [draw.uniform(1e9, 1e10) for _ in places], 8)
@@ -56,7 +56,10 @@ def losses(autotvm: Any) -> dict[str, str]:
 def main() -> None:
     load_worker()
     autotvm = importlib.import_module("tvmops_worker.tuning.autotvm")
-    found = {"losses": losses(autotvm), "fit": fitted(autotvm)}
+    found: dict[str, Any] = {"losses": losses(autotvm), "fit": fitted(autotvm)}
+    found["plan_sizes"] = [autotvm.plan_size(trials) for trials in (4, 64, 1000)]
+    ansor = importlib.import_module("tvmops_worker.tuning.ansor")
+    found["populations"] = [ansor.population(trials) for trials in (1, 64, 1000)]
     building = importlib.import_module("tvmops_worker.tuning.building_relay")
     found["builders_in_tuning"] = building.GLOBAL_SCOPE.in_tuning
     print(json.dumps(found))

@@ -22,6 +22,9 @@ from .trials import Measure, Report, Search, Tuning, heaviest, nothing_to_tune
 BUILD = (".tuning.building_relay", "ansor_trial")
 ERRORS = {"instantiation": 1, "compile": 2, "run": 4, "build_timeout": 6, "run_timeout": 7, "board": 8}
 FAILED_COSTS = [1e10]
+# Evolutionary search over a population of 2048 takes two minutes of processor time a round, however few trials follow.
+POPULATION = (64, 2048)
+POPULATION_PER_TRIAL = 16
 # TVM's C++ calls these by name for builder and runner; ours measure on our boards.
 BUILDER = "auto_scheduler.local_builder.build"
 RUNNER = "auto_scheduler.local_runner.run"
@@ -59,7 +62,7 @@ def _tune(tasks: List[Any], target: Dict[str, Any], plan: TunePlan, log: OpenLog
         clean.write_text("".join(f"{record.line}\n" for record in log.content.records), encoding="utf-8")
         if plan.tuner == "xgb":
             _teach(model, clean, plan)
-        searches = heaviest([AnsorSearch(task, weight, model, log, clean) for task, weight in tasks], plan.tasks)
+        searches = heaviest([AnsorSearch(task, plan, model, log, clean) for task in tasks], plan.tasks)
         with Bench(plan, device_of(target), BUILD) as bench:
             return Tuning(plan, bench, report).run(searches)
 
@@ -67,11 +70,10 @@ def _tune(tasks: List[Any], target: Dict[str, Any], plan: TunePlan, log: OpenLog
 class AnsorSearch(Search):
     """One task. Measured states of the log are loaded into the policy, which then never proposes them."""
 
-    def __init__(self, task: Any, weight: int, model: Any, log: OpenLog, clean: Path) -> None:
-        self.task, self.weight = task, float(weight)
-        self.name = name_of((task, weight))
-        self.flop = float(task.compute_dag.flop_ct)
-        self._model, self._log, self._clean = model, log, clean
+    def __init__(self, task: Any, plan: TunePlan, model: Any, log: OpenLog, clean: Path) -> None:
+        self.task, self.weight, self.name = task[0], float(weight_of(task)), name_of(task)
+        self.flop = float(self.task.compute_dag.flop_ct)
+        self._plan, self._model, self._log, self._clean = plan, model, log, clean
         self._policy: Any = None
 
     def known(self) -> List[Optional[float]]:
@@ -115,7 +117,10 @@ class AnsorSearch(Search):
     def _policy_of(self) -> Any:
         if self._policy is None:
             loaded = [auto_scheduler.PreloadMeasuredStates(str(self._clean))] if self.known() else None
-            self._policy = auto_scheduler.SketchPolicy(self.task, self._model, verbose=0, init_search_callbacks=loaded)
+            parameters = {"evolutionary_search_population": population(self._plan.trials)}
+            self._policy = auto_scheduler.SketchPolicy(
+                self.task, self._model, parameters, verbose=0, init_search_callbacks=loaded
+            )
         return self._policy
 
 
@@ -130,6 +135,12 @@ def _guarded(function: Callable[..., Any], errors: List[Exception]) -> Callable[
             return [_result(Outcome(None, 0.0, "board", error.message)) for _ in inputs]
 
     return call
+
+
+def population(trials: int) -> int:
+    """Candidates that one round breeds for a budget of so many trials."""
+    least, most = POPULATION
+    return max(least, min(most, POPULATION_PER_TRIAL * trials))
 
 
 def _cost_model(plan: TunePlan) -> Any:

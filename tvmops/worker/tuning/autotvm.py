@@ -21,7 +21,7 @@ from .trials import Measure, Report, Search, Tuning, heaviest, nothing_to_tune
 
 BUILD = (".tuning.building_relay", "autotvm_trial")
 ERRORS = {"instantiation": 1, "compile": 2, "run": 4, "build_timeout": 6, "run_timeout": 7, "board": 8}
-PLAN_SIZE = 64
+PLAN_SIZES = (8, 64)  # trials after which the cost model is fitted again
 SEEDS = 30  # records that transfer learning needs at least
 SKIPPED = 50  # rounds of nothing but known trials after which a space counts as used up
 
@@ -105,6 +105,8 @@ class AutotvmSearch(Search):
             fresh = list({config.index: config for config in configs if config.index not in self._results}.values())
             if fresh:
                 measure([self._request(config) for config in fresh], self._keeper(fresh))
+            if len(self._results) >= self._plan.trials:  # nothing will be proposed any more: a last fit takes a minute
+                return len(fresh)
             inputs = [self._input(config) for config in configs if config.index in self._results]
             tuner.update(inputs, [self._results[found.config.index] for found in inputs])
             if fresh:
@@ -113,7 +115,7 @@ class AutotvmSearch(Search):
 
     def _tuner_of(self) -> Any:
         if self._tuner is None:
-            self._tuner = make_tuner(self.task, self._plan.tuner)
+            self._tuner = make_tuner(self.task, self._plan.tuner, plan_size(self._plan.trials))
             if self._plan.transfer:
                 self._transfer()
             self._resume()
@@ -149,11 +151,17 @@ class AutotvmSearch(Search):
         return keep
 
 
-def make_tuner(task: Any, name: str, plan_size: int = PLAN_SIZE) -> Any:
+def plan_size(trials: int) -> int:
+    """Half a small budget: a first fit after its last trial would teach nobody."""
+    least, most = PLAN_SIZES
+    return max(least, min(most, trials // 2))
+
+
+def make_tuner(task: Any, name: str, size: int) -> Any:
     """One of TVM's tuners. Raises JobError (BadInput) where the environment lacks what it needs."""
     if name == "xgb":
         try:
-            return XGBTuner(task, plan_size=plan_size, feature_type="itervar", loss_type=loss_type())
+            return XGBTuner(task, plan_size=size, feature_type="itervar", loss_type=loss_type())
         except ImportError as error:
             raise JobError(
                 "BadInput",
