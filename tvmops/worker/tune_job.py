@@ -77,7 +77,7 @@ def _prepare(job: Job, model: Any) -> Any:
 
 def _reporter(job: Job) -> Callable[[Dict[str, Any]], None]:
     def report(event: Dict[str, Any]) -> None:
-        line = {**event, "t": round(time.monotonic() - job.started, 3)}
+        line = {"event": "tuning", **event, "t": round(time.monotonic() - job.started, 3)}
         with (job.directory / "events.jsonl").open("a", encoding="utf-8") as events:
             events.write(json.dumps(line) + "\n")
 

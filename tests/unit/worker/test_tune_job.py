@@ -76,7 +76,7 @@ class Noting:
 
     def tune(self, module: Any, target: Any, plan: TunePlan, report: Any) -> dict[str, Any]:
         self.plan = plan
-        report({"event": "tuning", "task": 1})
+        report({"task": 1})
         with logs.opened(plan.log, plan.identity):
             return {"tasks": [], "measured": 0}
 
