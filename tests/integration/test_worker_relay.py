@@ -223,21 +223,21 @@ def test_sources_that_cannot_be_used(jobs: Jobs, document: dict[str, Any], kind:
 
 
 @pytest.mark.parametrize(
-    ("file", "inputs", "kind", "words"),
+    ("file", "inputs", "error"),
     [
-        ("det.onnx", {}, "UnsupportedOperator", "Det"),
-        ("odd.pt", {"x": spec(2)}, "UnsupportedOperator", "bessel_j0"),
-        ("net.pt", {"image": spec(1, 1, 8, 8), "scale": spec(1, 4)}, "BadInput", "image [1, 1, 8, 8]"),
-        ("weights.pt", {"x": spec(2)}, "BadInput", "only weights or a pickled module"),
-        ("sum.onnx", {"left/0:1": spec(2, 4)}, "BadInput", "has shape [2, 3], the workload says [2, 4]"),
+        ("det.onnx", {}, ("UnsupportedOperator", "Det")),
+        ("odd.pt", {"x": spec(2)}, ("UnsupportedOperator", "bessel_j0")),
+        ("net.pt", {"image": spec(1, 1, 8, 8), "scale": spec(1, 4)}, ("BadInput", "image [1, 1, 8, 8]")),
+        ("weights.pt", {"x": spec(2)}, ("BadInput", "only weights or a pickled module")),
+        ("sum.onnx", {"left/0:1": spec(2, 4)}, ("BadInput", "has shape [2, 3], the workload says [2, 4]")),
     ],
 )
 def test_files_that_cannot_be_used(
-    jobs: Jobs, models: Path, file: str, inputs: dict[str, Any], kind: str, words: str
+    jobs: Jobs, models: Path, file: str, inputs: dict[str, Any], error: tuple[str, str]
 ) -> None:
     source = {"kind": "torch" if file.endswith(".pt") else "onnx", "path": str(models / file)}
     document = {"name": "bad", "source": source, "inputs": inputs}
-    refused(jobs, document, kind, words)
+    refused(jobs, document, *error)
 
 
 def refused(jobs: Jobs, document: dict[str, Any], kind: str, words: str) -> None:

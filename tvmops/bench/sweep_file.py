@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from typing import Any
 from tvmops.bench import fields
 from tvmops.bench.fields import kind_of, plain
 from tvmops.bench.tuning_choice import NO_TUNING, TuneSettings, TuningChoice, read_choices, read_settings
+from tvmops.digests import file_sha256
 from tvmops.errors import ConfigError
 from tvmops.paths import exists, find_project_file, user_path
 from tvmops.source import Map, Position, Problems, Seq, did_you_mean, load_yaml
@@ -224,15 +224,21 @@ def _workload(item: Map, problems: Problems) -> Workload:
         if item.get(key) is not None and not isinstance(item[key], Map):
             problems.add(item.at(key), f"'{key}' must be a mapping, not {kind_of(item[key])}")
     document = {key: plain(value) for key, value in item.items() if key != "description"}
-    if isinstance(source, Map) and source.get("kind") == "file":
-        document["source"] = _file_source(source, problems)
+    if isinstance(source, Map):
+        document["source"] = _with_files(source, problems)
     name = _name(item, problems) if "name" in item else ""
     return Workload(name, document, item.position, fields.text(item, "description", problems))
 
 
-def _file_source(source: Map, problems: Problems) -> dict[str, Any]:
-    """A model on this machine's disk: relative to the sweep file, known by its content."""
+def _with_files(source: Map, problems: Problems) -> dict[str, Any]:
+    """The files of this machine's disk that a source names as 'path', at any depth: known by their content."""
+    found = {}
+    for key, value in source.items():
+        nested = isinstance(value, Map) and key != "kwargs"  # those are a function's own
+        found[key] = _with_files(value, problems) if nested else plain(value)
     given = source.get("path")
+    if given is None and source.get("kind") != "file":
+        return found
     if not isinstance(given, str):
         problems.add(source.position, "a source of kind 'file' needs a 'path'")
         return {}
@@ -240,8 +246,7 @@ def _file_source(source: Map, problems: Problems) -> dict[str, Any]:
     if not (exists(path) and path.is_file()):
         problems.add(source.at("path"), f"no such file: {path}", "paths are relative to the sweep file")
         return {}
-    found = {**plain(source), "path": str(path)}
-    return {"sha256": hashlib.sha256(path.read_bytes()).hexdigest(), **found}
+    return {"sha256": file_sha256(path), **found, "path": str(path)}
 
 
 def _check_inputs(item: Map, problems: Problems) -> None:

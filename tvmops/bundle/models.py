@@ -37,6 +37,9 @@ def collect_models(sweeps: Sequence[Sweep], tell: Callable[[str], None]) -> Part
         for workload in sweep.workloads:
             for source in _wheels(workload):
                 models.add(_add_wheel(part, source, workload, tell))
+            for one in _mappings(workload.document["source"]):
+                if "url" in one:
+                    part.not_in_it.append(f"sweep {sweep.name}, workload {workload.name}: {one['url']}, a 'url'")
             for path in _own_files(workload):
                 models |= _add_own(part, path, sweep, workload, folder)
         part.about["sweeps"][sweep.path.stem] = {"file": file, "models": sorted(models)}
@@ -103,14 +106,11 @@ def _add_wheel(part: Part, source: Mapping[str, Any], workload: Workload, tell: 
 
 
 def _own_files(workload: Workload) -> Iterator[Path]:
-    """A model of this machine's disk, and the files beside it that the workload names."""
-    source = workload.document["source"]
-    if source["kind"] != "file":
-        return
-    path = Path(source["path"])
-    yield path
-    for one in _mappings(workload.document):
-        beside = [path.parent / str(value) for key, value in one.items() if key.endswith("_member")]
+    """The files of this machine's disk that a model is made of, and those beside them that the workload names."""
+    paths = [Path(one["path"]) for one in _mappings(workload.document["source"]) if isinstance(one.get("path"), str)]
+    yield from paths
+    for one in _mappings(workload.document) if paths else ():
+        beside = [paths[0].parent / str(value) for key, value in one.items() if key.endswith("_member")]
         yield from (file for file in beside if file.is_file())
 
 

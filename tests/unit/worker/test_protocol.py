@@ -15,6 +15,8 @@ import processes
 import pytest
 from worker_process import WORKER, WorkerProcess
 
+from tvmops.worker.models import SOURCES
+
 Make = Callable[..., Path]
 
 
@@ -80,10 +82,9 @@ def test_a_sample_holds_the_runs_that_the_settings_ask_for(
 
 def test_a_failure_leaves_the_worker_alive(worker: WorkerProcess, compile_job: Make) -> None:
     bad = worker.run(compile_job("bad", source={"kind": "floppy"}))
-    assert bad["error"] == {
-        "kind": "BadInput",
-        "message": "unknown source kind 'floppy'; known: file, generated, torch_package, wheel",
-    }
+    assert bad["error"]["kind"] == "BadInput"
+    assert bad["error"]["message"].startswith("unknown source kind 'floppy'; known: ")
+    assert bad["error"]["message"].endswith(", ".join(sorted(SOURCES)))
     assert worker.run(compile_job("good"))["ok"]
 
 
