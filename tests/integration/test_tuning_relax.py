@@ -86,6 +86,9 @@ def went_on(tuner: Tuner, worker: WorkerProcess, kept: int) -> None:
     assert all(task["best_seconds"] for task in result["tasks"]), result
     again = worker.run(tuner.job("again", trials=trials), 120)
     assert (again["measured"], again["log_sha256"]) == (0, result["log_sha256"]), "a finished plan measures nothing"
+    capped = worker.run(tuner.job("capped", trials=trials, tasks=1), 120)
+    (heaviest,) = capped["tasks"]
+    assert "conv2d" in heaviest["name"], "the task with most operations"
     events = [json.loads(line) for line in (tuner.folder / "rest" / "events.jsonl").read_text().splitlines()]
     told = [event for event in events if event["event"] == "tuning"]
     assert {event["task"] for event in told} == {1, 2, 3}

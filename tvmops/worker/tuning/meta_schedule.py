@@ -62,8 +62,7 @@ def _tune(tasks: List[Any], target: Dict[str, Any], plan: TunePlan, log: OpenLog
         raise nothing_to_tune("MetaSchedule", target)
     database = open_database(log.path, ours=True)
     model = _cost_model(plan)
-    tasks = heaviest(tasks, plan.tasks)
-    searches = [MetaScheduleSearch(task, plan, log, database, model) for task in tasks]
+    searches = heaviest([MetaScheduleSearch(task, plan, log, database, model) for task in tasks], plan.tasks)
     with Bench(plan, device_of(target), BUILD) as bench:
         return Tuning(plan, bench, report).run(list(searches))
 
