@@ -47,8 +47,8 @@ class Tuning:
     """Runs the searches of a job one after the other."""
 
     def __init__(self, plan: TunePlan, bench: Bench, report: Report) -> None:
-        self._plan = plan
-        self._bench = bench
+        self.plan = plan
+        self.bench = bench
         self._report = report
         self.failures: "Counter[str]" = Counter()
         self._measured = 0
@@ -58,7 +58,7 @@ class Tuning:
     def run(self, searches: List[Search]) -> Dict[str, Any]:
         """The tune job's part of the result."""
         known = {search: search.known() for search in searches}
-        self._left = sum(max(0, self._plan.trials - len(known[search])) for search in searches)
+        self._left = sum(max(0, self.plan.trials - len(known[search])) for search in searches)
         rows = [Task(self, search, i, len(searches), known[search]).run() for i, search in enumerate(searches, 1)]
         stopped = [{"task": row["name"], "reason": row.pop("stopped")} for row in rows]
         return {
@@ -67,7 +67,7 @@ class Tuning:
             "reused": sum(row["reused"] for row in rows),
             "failures": dict(self.failures),
             "stopped": [one for one in stopped if one["reason"]],
-            "boards_lost": self._bench.boards.lost,
+            "boards_lost": self.bench.boards.lost,
         }
 
     def note(self, outcome: Outcome) -> None:
@@ -91,7 +91,7 @@ class Tuning:
                 "trials_per_second": round(rate, 3),
                 "eta_seconds": round(self._left / rate, 1) if rate else None,
                 "failures": dict(self.failures),
-                "boards_lost": sorted(self._bench.boards.lost),
+                "boards_lost": sorted(self.bench.boards.lost),
             }
         )
 
@@ -101,7 +101,7 @@ class Task:
 
     def __init__(self, tuning: Tuning, search: Search, number: int, tasks: int, known: List[Optional[float]]) -> None:
         self._tuning, self._search = tuning, search
-        self._plan, self._bench = tuning._plan, tuning._bench
+        self._plan, self._bench = tuning.plan, tuning.bench
         self._place = {"task": number, "tasks": tasks, "name": search.name, "trials": self._plan.trials}
         self._costs = list(known)
         self._reused = len(known)
