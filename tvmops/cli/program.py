@@ -34,7 +34,7 @@ TOP: dict[str, str] = {
     "warm": "warm",
 }
 # Themes whose commands carry the theme's name: lab.up.
-GROUPS: tuple[str, ...] = ("inventory", "lab", "stack", "env", "rpc", "release", "bundle")
+GROUPS: tuple[str, ...] = ("inventory", "lab", "stack", "env", "rpc", "release", "bundle", "tuning")
 # With these, Invoke shows or completes the names of all commands.
 NEED_ALL = ("--list", "--complete")
 

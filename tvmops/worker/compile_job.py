@@ -13,6 +13,7 @@ from .formats import FORMATS
 from .job import Job, file_sha256
 from .models import fetch
 from .tasks import draw, learn, settings_of, task_of
+from .tuning.logs import refuse_foreign
 
 ARTIFACT = "model.so"
 REFERENCE = "reference.npz"
@@ -64,7 +65,7 @@ def _build(job: Job, backend: Any, prepared: Any) -> Dict[str, Any]:
     with job.phase("import"):
         module = backend.import_model(prepared, options)
     with job.phase("compile"):
-        built = backend.build(module, job.settings.get("target") or {}, options, _tuning(job))
+        built = backend.build(module, job.settings.get("target") or {}, options, _tuning(job, backend))
     with job.phase("export"):
         backend.export(built, artifact, _compiler(job))
     return {
@@ -74,11 +75,15 @@ def _build(job: Job, backend: Any, prepared: Any) -> Dict[str, Any]:
     }
 
 
-def _tuning(job: Job) -> Dict[str, Any]:
+def _tuning(job: Job, backend: Any) -> Dict[str, Any]:
     tuning = job.settings.get("tuning") or {"kind": "none"}
     path = tuning.get("path")
     if path is not None and not Path(path).exists():
         raise JobError("BadInput", f"{path}: no such tuning log")
+    if path is not None and tuning["kind"] == "log":
+        # Another model's records, or another target's, may fit some tasks; the coverage tells.
+        wanted = {"stack": job.settings.get("stack"), "method": tuning.get("method"), "versions": backend.versions()}
+        refuse_foreign(Path(path), wanted, workloads=False)
     return tuning
 
 

@@ -6,7 +6,7 @@ import traceback
 from pathlib import Path
 from typing import Any, Callable, Dict, Optional
 
-from . import compile_job, measure_job, memory
+from . import compile_job, measure_job, memory, tune_job
 from .failures import JobError, first_words
 from .job import SCHEMA, Job, failure_result, write_result
 from .job_log import output_to
@@ -14,6 +14,7 @@ from .job_log import output_to
 KINDS: Dict[str, Callable[..., Dict[str, Any]]] = {
     "compile": compile_job.run,
     "measure": measure_job.run,
+    "tune": tune_job.run,
 }
 
 

@@ -63,13 +63,41 @@ class RelaxBackend(Backend):
             raise JobError("Compile", f"TVM cannot import the model: {first_words(error)}") from error
 
     def build(self, module: Any, target: Dict[str, Any], options: Dict[str, Any], tuning: Dict[str, Any]) -> Built:
-        """Untuned code for `target`."""
+        """Untuned code for `target`, or with a log of MetaSchedule."""
+        tvm_target = self.target(target)
+        coverage: Dict[str, Optional[int]] = {"tasks": None, "untuned": None}
         if tuning["kind"] != "none":
-            raise JobError("BadInput", f"this stack does not know tuning '{tuning['kind']}'")
-        with failing_as("Compile", f"TVM refuses the target {target}"):
-            tvm_target = tvm.target.Target(target_settings(target, _expand))
+            module, coverage = _tuned(module, tvm_target, tuning)
         with failing_as("Compile", f"TVM cannot compile the model for {target}"):
-            return Built(api("compile")(module, target=tvm_target), {"tasks": None, "untuned": None})
+            return Built(api("compile")(module, target=tvm_target), coverage)
+
+    def target(self, target: Dict[str, Any]) -> Any:
+        """TVM's object for a host's `tvm_target`. Raises JobError: BadInput, Compile."""
+        with failing_as("Compile", f"TVM refuses the target {target}"):
+            return tvm.target.Target(target_settings(target, _expand))
+
+    def tasks(self, module: Any, target: Dict[str, Any], method: str) -> List[Dict[str, Any]]:
+        """MetaSchedule's."""
+        return [
+            {"name": str(task.task_name), "weight": int(task.weight)} for task in self._tasks(module, target, method)
+        ]
+
+    def tune(
+        self, module: Any, target: Dict[str, Any], plan: Any, report: Callable[[Dict[str, Any]], None]
+    ) -> Dict[str, Any]:
+        """With MetaSchedule."""
+        from ..tuning import meta_schedule
+
+        return meta_schedule.tune(self._tasks(module, target, plan.method), target, plan, report)
+
+    def _tasks(self, module: Any, target: Dict[str, Any], method: str) -> List[Any]:
+        if method != "meta_schedule":
+            raise JobError("BadInput", f"TVM {tvm.__version__} does not tune with {method}; it has meta_schedule")
+        from ..tuning import meta_schedule
+
+        tvm_target = self.target(target)
+        with failing_as("Compile", f"TVM cannot lower the model for {target}"):
+            return meta_schedule.extract(meta_schedule.prepared(module, tvm_target), tvm_target)
 
     def export(self, built: Built, artifact: Path, cross_compiler: Optional[str]) -> None:
         """A shared library. It is linked under another name first: `artifact` is whole or absent."""
@@ -129,6 +157,17 @@ def _from_exported_program(prepared: Prepared) -> Any:
     from tvm.relax.frontend.torch import from_exported_program
 
     return from_exported_program(torch.export.load(str(prepared.exported_program)))
+
+
+def _tuned(module: Any, target: Any, tuning: Dict[str, Any]) -> Any:
+    """The module with the log's records in it, and the coverage. MetaSchedule takes long to import."""
+    if tuning["kind"] != "log" or tuning.get("method") != "meta_schedule":
+        method = f" of {tuning['method']}" if tuning.get("method") else ""
+        raise JobError("BadInput", f"TVM {tvm.__version__} has no use for tuning '{tuning['kind']}'{method}")
+    from ..tuning.applying import applied
+
+    with failing_as("Compile", f"TVM cannot apply the log {tuning['path']}"):
+        return applied(module, target, Path(tuning["path"]))
 
 
 def _expand(tag: str) -> Dict[str, Any]:

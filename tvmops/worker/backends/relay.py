@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import platform
 from pathlib import Path
-from typing import Any, Callable, Dict, Optional
+from typing import Any, Callable, Dict, List, Optional
 
 # TVM reads it whenever it would fetch tophub's files; nothing is fetched while compiling.
 os.environ["TOPHUB_LOCATION"] = "NONE"
@@ -44,6 +45,26 @@ class RelayBackend(Backend):
         """From the form nearest to the model's own."""
         del options
         return import_model(prepared)
+
+    def tasks(self, module: RelayModule, target: Dict[str, Any], method: str) -> List[Dict[str, Any]]:
+        """AutoTVM's, or auto_scheduler's; AutoTVM does not know how often each occurs."""
+        search, found = self._tasks(module, target, method)
+        return [{"name": search.name_of(task), "weight": search.weight_of(task)} for task in found]
+
+    def tune(
+        self, module: RelayModule, target: Dict[str, Any], plan: Any, report: Callable[[Dict[str, Any]], None]
+    ) -> Dict[str, Any]:
+        """With AutoTVM or auto_scheduler."""
+        search, found = self._tasks(module, target, plan.method)
+        return search.tune(found, target, plan, report)
+
+    def _tasks(self, module: RelayModule, target: Dict[str, Any], method: str) -> Any:
+        if method not in ("autotvm", "ansor"):
+            raise JobError("BadInput", f"TVM {tvm.__version__} does not tune with {method}; it has autotvm and ansor")
+        search = importlib.import_module(f"..tuning.{method}", __package__)
+        tvm_target = self.target(target)
+        with failing_as("Compile", f"TVM cannot find the model's tasks for {target}"):
+            return search, search.extract(module.mod, module.params, tvm_target)
 
     def build(
         self, module: RelayModule, target: Dict[str, Any], options: Dict[str, Any], tuning: Dict[str, Any]
