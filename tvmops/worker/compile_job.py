@@ -56,11 +56,11 @@ def run(job: Job, backend: Any, hung: Callable[[], None]) -> Dict[str, Any]:
 
 def _build(job: Job, backend: Any, prepared: Any) -> Dict[str, Any]:
     artifact = job.directory / ARTIFACT
-    options = job.workload.get("options") or {}
+    options = job.options
     with job.phase("import"):
         module = backend.import_model(prepared, options)
     with job.phase("compile"):
-        built = backend.build(module, job.settings.get("target") or {}, options, _tuning(job))
+        built = backend.build(module, job.target, options, _tuning(job))
     with job.phase("export"):
         backend.export(built, artifact, _compiler(job))
     return {

@@ -13,6 +13,7 @@ from typing import Any, Dict, Optional
 from .failures import JobError
 
 SCHEMA = 1
+VTA_SIMULATOR = {"kind": "ext_dev", "device": "vta", "model": "sim"}
 
 
 class Job:
@@ -35,6 +36,19 @@ class Job:
     @property
     def cache_dir(self) -> Path:
         return Path(self.settings["cache_dir"])
+
+    @property
+    def target(self) -> Dict[str, Any]:
+        """What is compiled for. Mode `sim` is VTA's simulator, whatever processor the host has."""
+        target = self.settings.get("target") or {}
+        if self.settings.get("mode") == "sim" and target.get("device") != "vta":
+            return dict(VTA_SIMULATOR)
+        return target
+
+    @property
+    def options(self) -> Dict[str, Any]:
+        """The workload's options, and where a backend may keep what it makes once for many jobs."""
+        return {**(self.workload.get("options") or {}), "cache_dir": str(self.cache_dir)}
 
     def file(self, key: str) -> Path:
         """The file that job.json names under `key`. Raises JobError (BadInput) when it is not there."""

@@ -27,7 +27,7 @@ def run(job: Job, backend: Any, hung: Callable[[], None]) -> Dict[str, Any]:
     rpc = job.settings.get("rpc") or {}
     patience = float(rpc.get("connect_timeout", CONNECT_SECONDS))
     with job.phase("connect"), deadline(patience, lambda: _hung(job, backend, hung, patience)):
-        board = backend.connect(rpc, job.settings.get("target") or {})
+        board = backend.connect(rpc, job.target)
     limit = float(rpc.get("session_timeout", SESSION_SECONDS)) + GRACE_SECONDS
     with deadline(limit, lambda: _hung(job, backend, hung, limit)):
         try:
@@ -52,13 +52,14 @@ def _on_board(
     with job.phase("upload"):
         board.upload(artifact)
     with job.phase("load"):
-        board.load(artifact, known.inputs, settings["threads"], workload.get("options") or {})
+        board.load(artifact, known.inputs, settings["threads"], job.options)
     with job.phase("first_run"):
         first = board.run()
     with job.phase("check"):
         outputs = reference.name_outputs(list(known.outputs), board.outputs())
         found = compare(known.outputs, outputs, tolerance_of(workload))
         verdict = _solved(workload, known, outputs)
+        details = board.details()
     with job.phase("warmup"):
         number = runs_per_sample(board.warm_up(max(1, settings["warmup"])), settings)
     with job.phase("measure"):
@@ -69,6 +70,7 @@ def _on_board(
             profile = board.profile()
     return {
         **({"profile": profile} if profile is not None else {}),
+        **({"details": details} if details else {}),
         "samples": [float(sample) for sample in samples],
         "runs_per_sample": number,
         "first_run_seconds": first,
