@@ -96,9 +96,7 @@ class HostBoard:
         """Restart its RPC server."""
         self._rpc.restore(self._open(), stack)
 
-    def run_baseline(
-        self, job: dict[str, Any], files: dict[str, Path], deadline: float, runtime: str
-    ) -> dict[str, Any]:
+    def run_baseline(self, job: dict[str, Any], files: dict[str, Path], deadline: float) -> dict[str, Any]:
         """Run another runtime there."""
         return run_on_board(self._open(), self._prefix, job, files, deadline)
 

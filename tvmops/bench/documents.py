@@ -69,6 +69,8 @@ def for_board(job: Job, cell: Cell) -> dict[str, Any]:
     document["reference"] = str(source / job_files.REFERENCE)
     document["target"] = dict(cell.target)
     document["profile"] = cell.profile
+    if "runtime" in job.inputs:
+        document["runtime"] = job.inputs["runtime"]
     return document
 
 

@@ -47,10 +47,8 @@ class Board(Protocol):
     def restore_rpc(self, stack: str) -> None:
         """Make a dead RPC server answer again. Raises RpcError."""
 
-    def run_baseline(
-        self, job: dict[str, Any], files: dict[str, Path], deadline: float, runtime: str
-    ) -> dict[str, Any]:
-        """Run a baseline job on the board with `files`; its result.json. Its error is `Absent` where it has no such."""
+    def run_baseline(self, job: dict[str, Any], files: dict[str, Path], deadline: float) -> dict[str, Any]:
+        """Run a baseline job with `files` there; its result.json. Error `Absent`: there is no such runtime."""
 
     def run_local(self, job: dict[str, Any], files: dict[str, Path], deadline: float) -> dict[str, Any]:
         """Run a measure job on the board itself, without RPC; its result.json."""
@@ -243,11 +241,10 @@ class JobRunner:
         folder = job_files.start_job(job.key, document)
         source = job_files.job_dir(job.needs or "")
         model = job_files.read_result(source).get("baseline_model")
-        runtime = str(job.inputs["runtime"])
         if not model:
-            return job_files.failure("BadInput", f"{runtime} cannot run this model: it is not ONNX")
+            return job_files.failure("BadInput", f"{document['runtime']} cannot run this model: it is not ONNX")
         files = {"model": source / model, "reference": source / job_files.REFERENCE}
-        result = board.run_baseline(document, files, self._timeouts.baseline, runtime)
+        result = board.run_baseline(document, files, self._timeouts.baseline)
         job_files.write_json(folder / "result.json", result)
         return result
 

@@ -71,9 +71,7 @@ class Board:
     def restore_rpc(self, stack: str) -> None:
         self._called("restore_rpc")
 
-    def run_baseline(
-        self, job: dict[str, Any], files: dict[str, Path], deadline: float, runtime: str
-    ) -> dict[str, Any]:
+    def run_baseline(self, job: dict[str, Any], files: dict[str, Path], deadline: float) -> dict[str, Any]:
         raise AssertionError
 
     def reset(self) -> None:
