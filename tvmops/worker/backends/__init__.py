@@ -9,6 +9,7 @@ from .base import Backend
 
 BACKENDS: Dict[str, str] = {
     "relax": "relax",
+    "relay": "relay",
     "fake": "fake",
 }
 

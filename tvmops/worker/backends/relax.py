@@ -1,49 +1,34 @@
-"""TVM 0.20 and later: Relax and its virtual machine. The only file that imports tvm."""
+"""TVM 0.20 and later: Relax and its virtual machine."""
 
 from __future__ import annotations
 
-import contextlib
-import gc
 import platform
-import time
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional
 
 import numpy as np
 import tvm
-from tvm import relax, rpc
+from tvm import relax
 from tvm.relax.frontend.onnx import from_onnx
 
 from ..failures import JobError, failing_as, first_words
 from ..prepared import Prepared
-from .base import Backend, Board, Built
-from .devices import device_of
+from .api_names import find
+from .base import Backend, Built
+from .rpc_board import RpcBoard
+from .targets import target_settings
 
 # TVM renames things between releases; each entry lists an API's names, newest first.
 NAMES: Dict[str, List[str]] = {
     "compile": ["tvm.compile", "tvm.relax.build"],
     "tensor": ["tvm.runtime.tensor", "tvm.nd.array"],
     "cross_compiler": ["tvm.support.cc.cross_compiler", "tvm.contrib.cc.cross_compiler"],
-    "session_timeout": ["tvm.error.RPCSessionTimeoutError", "tvm.rpc.base.RPCSessionTimeoutError"],
 }
-LIBRARY = "model.so"
-
-# Mode 1 of TVM's thread pool: the fastest cores first, one thread each.
-FASTEST_CORES = 1
 
 
 def api(name: str) -> Any:
     """The object behind a name of NAMES in this release of TVM, or None where it has none."""
-    for path in NAMES[name]:
-        found: Any = tvm
-        with contextlib.suppress(AttributeError, ImportError):
-            parts = path.split(".")[1:]
-            for depth, part in enumerate(parts):
-                if not hasattr(found, part):
-                    __import__("tvm." + ".".join(parts[: depth + 1]))
-                found = getattr(found, part)
-            return found
-    return None
+    return find(NAMES, name)
 
 
 def create() -> "RelaxBackend":
@@ -82,7 +67,7 @@ class RelaxBackend(Backend):
         if tuning["kind"] != "none":
             raise JobError("BadInput", f"this stack does not know tuning '{tuning['kind']}'")
         with failing_as("Compile", f"TVM refuses the target {target}"):
-            tvm_target = tvm.target.Target(_target(target))
+            tvm_target = tvm.target.Target(target_settings(target, _expand))
         with failing_as("Compile", f"TVM cannot compile the model for {target}"):
             return Built(api("compile")(module, target=tvm_target), {"tasks": None, "untuned": None})
 
@@ -94,79 +79,41 @@ class RelaxBackend(Backend):
             built.library.export_library(str(part), **options)
         part.replace(artifact)
 
-    def connect(self, rpc: Dict[str, Any], target: Dict[str, Any]) -> "RpcBoard":
-        """A session that the server ends by itself after `session_timeout` seconds."""
-        if not rpc.get("host") or not rpc.get("port"):
-            raise JobError("BadInput", "job.json of a measure job needs 'rpc' with host and port")
-        timeout = int(rpc.get("session_timeout", 300))
-        return RpcBoard(rpc["host"], int(rpc["port"]), timeout, str(rpc.get("key", "")), device_of(target))
+    def connect(self, rpc: Dict[str, Any], target: Dict[str, Any]) -> "VmBoard":
+        """A session with the Relax virtual machine's device."""
+        return VmBoard(rpc, target)
 
 
-class RpcBoard(Board):
-    """A board behind TVM's RPC server."""
+class VmBoard(RpcBoard):
+    """A board that runs the Relax virtual machine."""
 
-    def __init__(self, host: str, port: int, session_timeout: int, key: str = "", device: str = "cpu") -> None:
-        self._device_name = device
-        self._where = f"{host}:{port}"
-        self._session_timeout = session_timeout
-        with self._explained("connect to"):
-            self._session = rpc.connect(host, port, key=key, session_timeout=session_timeout)
-        self._machine: Any = None
-        self._device: Any = None
-        self._held: List[Any] = []
+    _machine: Any = None
+    _held: List[Any] = []
 
-    def upload(self, artifact: Path) -> None:
-        """Into the session's own folder on the board, which the server removes afterwards."""
-        with self._explained("upload the library to"):
-            self._session.upload(str(artifact), LIBRARY)
-
-    def load(self, artifact: Path, inputs: Dict[str, np.ndarray], threads: int, options: Dict[str, Any]) -> None:
-        """The thread pool must be set before the first run starts it."""
+    def start(self, library: Any, inputs: Dict[str, np.ndarray]) -> None:
+        """Inputs go by their order."""
         tensor = api("tensor")
-        with self._explained("load the library on"):
-            self._session.get_function("runtime.config_threadpool")(FASTEST_CORES, threads)
-            self._device = self._session.device(self._device_name, 0)
-            self._machine = relax.VirtualMachine(self._session.load_module(LIBRARY), self._device)
-            self._held = [tensor(np.ascontiguousarray(array), self._device) for array in inputs.values()]
-            self._machine.set_input("main", *self._held)
+        self._machine = relax.VirtualMachine(library, self.device)
+        self._held = [tensor(np.ascontiguousarray(array), self.device) for array in inputs.values()]
+        self._machine.set_input("main", *self._held)
 
-    def run(self) -> float:
-        """One inference, with the round trip."""
-        begin = time.perf_counter()
-        with self._explained("run the model on"):
-            self._machine.invoke_stateful("main")
-        return time.perf_counter() - begin
+    def infer(self) -> None:
+        """One call of main."""
+        self._machine.invoke_stateful("main")
 
-    def outputs(self) -> List[np.ndarray]:
-        """Fetched from the board."""
-        with self._explained("fetch the outputs from"):
-            return _flatten(self._machine.get_outputs("main"))
+    def fetch(self) -> List[np.ndarray]:
+        """In the model's order."""
+        return _flatten(self._machine.get_outputs("main"))
 
-    def warm_up(self, runs: int) -> float:
-        """One sample of `runs` runs."""
-        return self.measure(1, runs)[0]
+    def samples(self, repeat: int, number: int) -> List[float]:
+        """TVM's time evaluator."""
+        timer = self._machine.time_evaluator("invoke_stateful", self.device, number=number, repeat=repeat)
+        return list(timer("main").results)
 
-    def measure(self, repeat: int, number: int) -> List[float]:
-        """TVM's own loop, on the board: the network is not in the numbers."""
-        with self._explained("measure on"):
-            timer = self._machine.time_evaluator("invoke_stateful", self._device, number=number, repeat=repeat)
-            return list(timer("main").results)
-
-    def close(self) -> None:
-        """The session ends when the last object that lives on the board is gone."""
-        self._machine = self._device = self._session = None
+    def forget(self) -> None:
+        """Machine and inputs."""
+        self._machine = None
         self._held = []
-        gc.collect()
-
-    @contextlib.contextmanager
-    def _explained(self, doing: str) -> Any:
-        try:
-            yield
-        except api("session_timeout") as error:
-            message = f"the board behind {self._where} needed more than the session's {self._session_timeout} s"
-            raise JobError("Rpc", f"{message}; raise rpc.session_timeout or measure less") from error
-        except Exception as error:
-            raise JobError("Rpc", f"cannot {doing} the board behind {self._where}: {_rpc_reason(error)}") from error
 
 
 def _from_onnx(prepared: Prepared) -> Any:
@@ -184,29 +131,13 @@ def _from_exported_program(prepared: Prepared) -> Any:
     return from_exported_program(torch.export.load(str(prepared.exported_program)))
 
 
-def _target(target: Dict[str, Any]) -> Any:
-    """A dict as it is, or a tag with further keys over it."""
-    settings = dict(target)
-    if not settings:
-        raise JobError("BadInput", "job.json of a compile job needs a 'target'")
-    tag = settings.pop("tag", None)
-    if tag is None:
-        return settings
-    return {**tvm.target.Target(tag).export(), **settings} if settings else tag
+def _expand(tag: str) -> Dict[str, Any]:
+    return dict(tvm.target.Target(tag).export())
 
 
 def _operators(error: Exception) -> str:
     names = str(error).split("frontend ONNX:")[-1].strip()
     return f"TVM's importer lacks the operator {names}; export the model without it, or choose another stack"
-
-
-def _rpc_reason(error: Exception) -> str:
-    words = first_words(error, 300)
-    if "kShutdown" in words:
-        return "the server ended the session (it crashed, or its listener is dead); restart the RPC server on the board"
-    if "Connect to" in words:
-        return "nothing listens there; is the RPC server up and the tunnel open?"
-    return words
 
 
 def _flatten(value: Any) -> List[np.ndarray]:

@@ -1,0 +1,100 @@
+"""TVM 0.8 to 0.19: Relay and its graph executor."""
+
+from __future__ import annotations
+
+import os
+import platform
+from pathlib import Path
+from typing import Any, Callable, Dict, Optional
+
+# TVM reads it whenever it would fetch tophub's files; nothing is fetched while compiling.
+os.environ["TOPHUB_LOCATION"] = "NONE"
+
+import numpy as np
+import tvm
+
+from ..failures import JobError, failing_as
+from ..prepared import Prepared
+from .base import Backend, Built
+from .relay_board import GraphBoard
+from .relay_import import RelayModule, import_model
+from .relay_names import api
+from .relay_records import applied
+from .targets import relay_target
+
+OPT_LEVEL = 3
+
+
+def create() -> "RelayBackend":
+    """The backend, its versions read once."""
+    return RelayBackend()
+
+
+class RelayBackend(Backend):
+    """Compiles with relay.build, runs on the graph executor behind an RPC server."""
+
+    def __init__(self) -> None:
+        self._versions = _versions()
+
+    def versions(self) -> Dict[str, Optional[str]]:
+        """Everything that decides what code comes out."""
+        return dict(self._versions)
+
+    def import_model(self, prepared: Prepared, options: Dict[str, Any]) -> RelayModule:
+        """From the form nearest to the model's own."""
+        del options
+        return import_model(prepared)
+
+    def build(
+        self, module: RelayModule, target: Dict[str, Any], options: Dict[str, Any], tuning: Dict[str, Any]
+    ) -> Built:
+        """`options` may have opt_level (3 unless given)."""
+        tvm_target = self.target(target)
+        level = options.get("opt_level", OPT_LEVEL)
+        with applied(tuning, tvm_target) as records, failing_as("Compile", f"TVM cannot compile the model for {target}"):
+            with api("pass_context")(opt_level=level, config=records.config):
+                library = api("build")(module.mod, target=tvm_target, params=module.params)
+        return Built(library, records.coverage)
+
+    def target(self, target: Dict[str, Any]) -> Any:
+        """TVM's object for a host's `tvm_target`. Raises JobError: BadInput, Compile."""
+        with failing_as("Compile", f"TVM refuses the target {target}"):
+            device, host = relay_target(target, _expand, tvm.__version__)
+            return tvm.target.Target(tvm.target.Target(device), host=tvm.target.Target(host))
+
+    def export(self, built: Built, artifact: Path, cross_compiler: Optional[str]) -> None:
+        """A shared library. It is linked under another name first: `artifact` is whole or absent."""
+        part = artifact.with_name("part-" + artifact.name)
+        options = {"fcompile": api("cross_compiler")(cross_compiler)} if cross_compiler else {}
+        with failing_as("Compile", f"the library cannot be linked with {cross_compiler or 'the C++ compiler'}"):
+            built.library.export_library(str(part), **options)
+        part.replace(artifact)
+
+    def connect(self, rpc: Dict[str, Any], target: Dict[str, Any]) -> GraphBoard:
+        """A session with the graph executor's device."""
+        return GraphBoard(rpc, target)
+
+
+def _expand(tag: str) -> Dict[str, Any]:
+    try:
+        return dict(tvm.target.Target(tag).export())
+    except Exception as error:
+        raise JobError("BadInput", f"TVM {tvm.__version__} has no target tag '{tag}'") from error
+
+
+def _versions() -> Dict[str, Optional[str]]:
+    llvm: Optional[Callable[[], int]] = tvm.get_global_func("target.llvm_version_major", allow_missing=True)
+    return {
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "tvm": tvm.__version__,
+        "llvm": str(llvm()) if llvm else None,
+        **{name: _version_of(name) for name in ("onnx", "onnxruntime")},
+    }
+
+
+def _version_of(package: str) -> Optional[str]:
+    try:
+        return str(__import__(package).__version__)
+    except ImportError:
+        return None
