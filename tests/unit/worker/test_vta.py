@@ -92,9 +92,7 @@ def test_configurations_that_cannot_be(model: str, given: Any, words: str) -> No
 def test_a_configuration_that_is_not_json(tmp_path: Path) -> None:
     path = tmp_path / "vta.json"
     path.write_text("TARGET=sim")
-    assert f"{path}: the VTA configuration is not JSON" in failing(
-        "BadInput", hardware.configuration, "sim", str(path)
-    )
+    assert f"{path}: the VTA configuration is not JSON" in failing("BadInput", hardware.configuration, "sim", str(path))
 
 
 # -- trees -----------------------------------------------------------------------------------------------------
@@ -226,7 +224,11 @@ def test_counters_beside_what_is_expected(expected: int, within: float, ok: bool
     ("rpc", "environ", "found"),
     [
         ({"host": "h"}, {"VTA_RPC_HOST": "other"}, ("h", 9091, "", False)),
-        ({"host": "h", "port": 7, "key": "k"}, {"TVM_TRACKER_HOST": "t", "TVM_TRACKER_PORT": "1"}, ("h", 7, "k", False)),
+        (
+            {"host": "h", "port": 7, "key": "k"},
+            {"TVM_TRACKER_HOST": "t", "TVM_TRACKER_PORT": "1"},
+            ("h", 7, "k", False),
+        ),
         ({}, {"TVM_TRACKER_HOST": "t", "TVM_TRACKER_PORT": "9190"}, ("t", 9190, "pynq", True)),
         ({"tracker": {"host": "t", "port": 5}, "key": "z1"}, {"VTA_RPC_HOST": "b"}, ("t", 5, "z1", True)),
         ({}, {"TVM_TRACKER_HOST": "t", "VTA_RPC_HOST": "192.168.2.99"}, ("192.168.2.99", 9091, "", False)),

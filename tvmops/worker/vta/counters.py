@@ -15,7 +15,9 @@ def read(text: str) -> Dict[str, int]:
         found = json.loads(text)
         return {name: int(found[name]) for name in COUNTERS}
     except (ValueError, KeyError, TypeError) as error:
-        raise JobError("Compile", f"VTA's simulator reports what tvmops cannot read ({error!r}): {text[:200]}") from error
+        raise JobError(
+            "Compile", f"VTA's simulator reports what tvmops cannot read ({error!r}): {text[:200]}"
+        ) from error
 
 
 def beside_expected(found: Dict[str, int], settings: Settings) -> Dict[str, Dict[str, Any]]:

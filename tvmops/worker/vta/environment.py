@@ -13,7 +13,7 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any, Dict, NamedTuple, Optional, Tuple
+from typing import Any, Dict, NamedTuple, Tuple
 
 import tvm
 import tvm.target
@@ -32,23 +32,24 @@ class Loaded(NamedTuple):
     env: Any
 
 
-_loaded: Optional[Tuple[Any, Loaded]] = None
+# At most one: the package itself is imported only once, too.
+_loaded: Dict[Tuple[str, str, str], Loaded] = {}
 
 
 def load(sources: Sources, config: Dict[str, Any]) -> Loaded:
     """VTA for `config`. Raises JobError: BadInput (another one is loaded already), Compile (it cannot be imported)."""
-    global _loaded  # what it stands for, the imported package, is a process's one and only, too
     wanted = (str(sources.tree), str(sources.hardware), json.dumps(config, sort_keys=True))
-    if _loaded is None:
+    if not _loaded:
         with failing_as("Compile", f"VTA's Python in {sources.tree} cannot be imported with TVM {tvm.__version__}"):
-            _loaded = (wanted, _import(sources, config))
-    if _loaded[0] != wanted:
+            _loaded[wanted] = _import(sources, config)
+    if wanted not in _loaded:
+        ((key, loaded),) = _loaded.items()
         raise JobError(
             "BadInput",
-            f"this worker has loaded VTA for {_loaded[1].env.MODEL} from {_loaded[0][0]} and can hold no second one; "
+            f"this worker has loaded VTA for {loaded.env.MODEL} from {key[0]} and can hold no second one; "
             "run hosts with different VTA configurations in sweeps of their own (--limit)",
         )
-    return _loaded[1]
+    return _loaded[wanted]
 
 
 def _import(sources: Sources, config: Dict[str, Any]) -> Loaded:

@@ -26,8 +26,13 @@ FPGAS = ("pynq", "ultra96")
 LARGEST_LOGARITHM = 31
 
 
+def is_vta(target: Dict[str, Any]) -> bool:
+    """Is this TVM target VTA?"""
+    return target.get("kind") == "ext_dev" and target.get("device") == "vta"
+
+
 def configuration(model: str, given: Any = None) -> Dict[str, Any]:
-    """VTA's configuration for a target's `model`; `given` is a mapping, or the path of a JSON file, with other geometry.
+    """VTA's configuration for a target's `model`, with the geometry of `given`: a mapping, or the path of a JSON file.
 
     A file's TARGET is not used: the host decides what it is. Raises JobError (BadInput).
     """
@@ -42,7 +47,9 @@ def configuration(model: str, given: Any = None) -> Dict[str, Any]:
         if name.startswith("LOG_") and not 0 <= value <= LARGEST_LOGARITHM:
             raise JobError("BadInput", f"VTA configuration: {name} is a logarithm from 0 to 31, not {value}")
     if settings["LOG_INP_WIDTH"] != 3 or settings["LOG_WGT_WIDTH"] != 3:
-        raise JobError("BadInput", "VTA configuration: LOG_INP_WIDTH and LOG_WGT_WIDTH must be 3 (8 bits): TVM has no other")
+        raise JobError(
+            "BadInput", "VTA configuration: LOG_INP_WIDTH and LOG_WGT_WIDTH must be 3 (8 bits): TVM has no other"
+        )
     return settings
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 import tvm
 from tvm import autotvm, relay
 
+from ..backends.relay_records import applied
 from ..failures import JobError, failing_as
-from . import environment, simulator
+from . import environment
 from .hardware import SIMULATOR, configuration
 from .settings import Settings, settings_of
 from .tree import sources_of
@@ -24,11 +24,6 @@ NOT_TUNABLE = ("add.vta", "multiply.vta")
 HARD_FLOAT = " -mfloat-abi=hard"
 
 
-def is_vta(target: Dict[str, Any]) -> bool:
-    """Is this TVM target VTA?"""
-    return target.get("kind") == "ext_dev" and target.get("device") == "vta"
-
-
 def build(
     module: Any, params: Dict[str, Any], target: Dict[str, Any], options: Dict[str, Any], tuning: Dict[str, Any]
 ) -> Tuple[Any, Dict[str, Optional[int]]]:
@@ -37,15 +32,18 @@ def build(
     sources = sources_of(settings)
     config = configuration(str(target.get("model", SIMULATOR)), settings.config)
     vta, env = environment.load(sources, config)
-    if config["TARGET"] == SIMULATOR:
-        # VTA's passes ask TVM for ext_dev's memories and intrinsics, which the library registers, too.
-        simulator.load(sources, config, Path(tvm.__file__).parent, settings.cache_dir)
-    with _tuned(tuning) as log:
-        program = pack(module, params, settings, env)
-        with failing_as("Compile", "TVM cannot compile the packed model for VTA"):
-            with vta.build_config(opt_level=settings.opt_level, disabled_pass=DISABLED_PASSES):
-                library = relay.build(program, target=_target(env, target), params=params)
-    return library, log.coverage()
+    check_log(tuning)
+    tvm_target = _target(env, target)
+    program = pack(module, params, settings, env)
+    passes = vta.build_config(opt_level=settings.opt_level, disabled_pass=DISABLED_PASSES)
+    with applied(tuning, tvm_target), VtaTasks() as tasks, passes:
+        library = _compile(program, tvm_target, params)
+    return library, tasks.coverage()
+
+
+def _compile(program: Any, target: Any, params: Dict[str, Any]) -> Any:
+    with failing_as("Compile", "TVM cannot compile the packed model for VTA"):
+        return relay.build(program, target=target, params=params)
 
 
 def pack(module: Any, params: Dict[str, Any], settings: Settings, env: Any) -> Any:
@@ -53,11 +51,10 @@ def pack(module: Any, params: Dict[str, Any], settings: Settings, env: Any) -> A
     from vta.top import graph_pack
 
     _check_ends(module, settings)
-    with failing_as("Compile", "TVM cannot quantize the model"):
-        with tvm.transform.PassContext(opt_level=3):
-            layers = settings.skip_conv_layers
-            with relay.quantize.qconfig(global_scale=settings.global_scale, skip_conv_layers=layers):
-                quantized = relay.quantize.quantize(module, params=params)
+    with failing_as("Compile", "TVM cannot quantize the model"), tvm.transform.PassContext(opt_level=3):
+        layers = settings.skip_conv_layers
+        with relay.quantize.qconfig(global_scale=settings.global_scale, skip_conv_layers=layers):
+            quantized = relay.quantize.quantize(module, params=params)
     try:
         packed = graph_pack(
             quantized["main"],
@@ -104,42 +101,38 @@ def _target(env: Any, target: Dict[str, Any]) -> Any:
     return tvm.target.Target(env.target, host=tvm.target.Target(host))
 
 
-class CountingLog(autotvm.task.ApplyHistoryBest):
-    """A tuning log that notes which of VTA's tasks it has no record of."""
+class VtaTasks(autotvm.task.DispatchContext):
+    """Notes on their way through which of VTA's tasks are asked for, and for which of them there is no record."""
 
-    def __init__(self, records: Any) -> None:
-        super().__init__(records)
+    def __init__(self) -> None:
+        super().__init__()
         self._asked: Dict[Any, bool] = {}
 
-    def _query_inside(self, target: Any, workload: Any) -> Any:
-        found = super()._query_inside(target, workload)
+    def query(self, target: Any, workload: Any) -> Any:
+        config = self._old_ctx.query(target, workload)
         if ".vta" in str(workload[0]) and workload[0] not in NOT_TUNABLE:
-            self._asked[workload] = found is not None
-        return found
+            self._asked[workload] = not config.is_fallback
+        return config
+
+    def update(self, target: Any, workload: Any, config: Any) -> None:
+        self._old_ctx.update(target, workload, config)
+
+    def _query_inside(self, target: Any, workload: Any) -> Any:
+        return None
 
     def coverage(self) -> Dict[str, Optional[int]]:
-        """How many of VTA's tasks the model has, and how many of them are compiled with a default schedule."""
+        """How many tunable tasks the model has on VTA, and how many of them got a default schedule."""
         return {"tasks": len(self._asked), "untuned": sum(not found for found in self._asked.values())}
 
 
-@contextlib.contextmanager
-def _tuned(tuning: Dict[str, Any]) -> Iterator[CountingLog]:
-    path = log_of(tuning)
-    with failing_as("BadInput", f"{path}: no usable AutoTVM log"):
-        log = CountingLog(str(path) if path else [])
-    with log:
-        yield log
-
-
-def log_of(tuning: Dict[str, Any]) -> Optional[Path]:
-    """The tuning log that is to be applied. Raises JobError (BadInput) when it is not there or of another tuner."""
-    kind = tuning.get("kind", "none")
-    if kind == "none":
-        return None
-    if kind == "log" and tuning.get("method", "autotvm") != "autotvm":
-        raise JobError("BadInput", f"VTA is tuned by AutoTVM only, not by {tuning['method']}")
-    path = Path(str(tuning["path"])) if kind == "log" else Path(str(tuning.get("folder") or "")) / TOPHUB_LOG
-    if not path.is_file():
-        cure = "bring it with playbooks/tophub.yml, or sweep with tuning: none" if kind == "tophub" else "tune first"
-        raise JobError("BadInput", f"{path}: no such tuning log for VTA; {cure}")
-    return path
+def check_log(tuning: Dict[str, Any]) -> None:
+    """Raises JobError (BadInput) where the tuning has nothing for VTA: TVM itself would compile untuned."""
+    kind, method = tuning.get("kind", "none"), tuning.get("method", "autotvm")
+    if kind == "log" and method != "autotvm":
+        raise JobError("BadInput", f"VTA is tuned by AutoTVM only, not by {method}")
+    if kind == "tophub":
+        path = Path(str(tuning.get("folder") or "")) / TOPHUB_LOG
+        if not path.is_file():
+            raise JobError(
+                "BadInput", f"{path}: no such file; bring it with playbooks/tophub.yml, or sweep with tuning: none"
+            )

@@ -21,13 +21,13 @@ class Settings(NamedTuple):
     hardware: Optional[Path] = None
     config: Any = None
     global_scale: float = 8.0
-    skip_conv_layers: List[int] = [0]  # noqa: RUF012 -- nothing writes to it
+    skip_conv_layers: List[int] = [0]
     start_name: str = "nn.max_pool2d"
     stop_name: str = "nn.global_avg_pool2d"
     opt_level: int = 3
     bitstream: Optional[Path] = None
-    expected: Dict[str, int] = {}  # noqa: RUF012
-    within: Dict[str, float] = {}  # noqa: RUF012
+    expected: Dict[str, int] = {}
+    within: Dict[str, float] = {}
 
 
 PATHS = ("tree", "hardware", "bitstream")
@@ -65,7 +65,9 @@ def settings_of(options: Dict[str, Any]) -> Settings:
 def _path(name: str, value: Any) -> Path:
     path = Path(str(value)).expanduser()
     if not path.is_absolute():
-        raise JobError("BadInput", f"vta.{name} '{value}' must be absolute: a worker has no working directory of its own")
+        raise JobError(
+            "BadInput", f"vta.{name} '{value}' must be absolute: a worker has no working directory of its own"
+        )
     return path
 
 

@@ -46,7 +46,9 @@ def library(sources: Sources, config: Dict[str, Any], package: Path, cache_dir: 
     includes = include_folders(package, sources.tree)
     compiler = os.environ.get("CXX") or "g++"
     if shutil.which(shlex.split(compiler)[0]) is None:
-        raise JobError("BadInput", f"VTA's simulator is compiled here, but there is no {compiler}; install it or set CXX")
+        raise JobError(
+            "BadInput", f"VTA's simulator is compiled here, but there is no {compiler}; install it or set CXX"
+        )
     folder = cache_dir / "vta" / cache_key(sources, config, includes, compiler)[:16]
     folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder / ".lock"):
@@ -86,9 +88,7 @@ def _version(compiler: str) -> str:
     return shown.stdout.decode("utf-8", "replace").split("\n")[0]
 
 
-def _compile(
-    sources: Sources, config: Dict[str, Any], includes: List[Path], compiler: str, folder: Path
-) -> None:
+def _compile(sources: Sources, config: Dict[str, Any], includes: List[Path], compiler: str, folder: Path) -> None:
     part = folder / f".{LIBRARY}.{os.getpid()}"
     command = [*shlex.split(compiler), *FLAGS]
     command += [f"-I{path}" for path in (*includes, sources.hardware / "include")]
