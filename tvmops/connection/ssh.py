@@ -68,10 +68,12 @@ class SshProcess(StreamProcess):
             return bool(channel.status_event.wait(timeout))
         if not self._poll.poll(max(0.0, timeout) * 1000):
             return False
-        while channel.recv_ready():
-            self._out += channel.recv(65536)
-        while channel.recv_stderr_ready():
-            self._err += channel.recv_stderr(65536)
+        # Until both are empty: while one is being emptied Paramiko may lose the signal that the other has news.
+        while channel.recv_ready() or channel.recv_stderr_ready():
+            if channel.recv_ready():
+                self._out += channel.recv(65536)
+            if channel.recv_stderr_ready():
+                self._err += channel.recv_stderr(65536)
         if self._pid is None:
             self._take_pid()
         return True
