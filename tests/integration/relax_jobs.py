@@ -74,11 +74,11 @@ def _wait_until_listening(process: subprocess.Popen[str], port: int) -> None:
 class Jobs:
     """Compile, measure and baseline jobs in one folder."""
 
-    def __init__(self, folder: Path, python: str, port: int) -> None:
+    def __init__(self, folder: Path, python: str, port: int, backend: str = "relax") -> None:
         self.folder = folder
         self.python = python
         self.port = port
-        self.worker = WorkerProcess("relax", python)
+        self.worker = WorkerProcess(backend, python)
 
     def compile(self, name: str, document: dict[str, Any], **settings: Any) -> dict[str, Any]:
         """Compile for this machine."""

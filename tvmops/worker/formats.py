@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from typing import Any, Dict
 
-from . import linear_model, onnx_model, torch_model
+from . import linear_model, mxnet_model, onnx_model, testing_model, torch_model
 
 FORMATS: Dict[str, Any] = {
     "onnx": onnx_model,
     "linear": linear_model,
     "torch": torch_model,
+    "mxnet": mxnet_model,
+    "testing": testing_model,
 }

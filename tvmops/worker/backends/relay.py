@@ -56,8 +56,10 @@ class RelayBackend(Backend):
             return Built(*packing.build(module.mod, module.params, target, options, tuning))
         tvm_target = self.target(target)
         level = options.get("opt_level", OPT_LEVEL)
-        with applied(tuning, tvm_target) as records, failing_as("Compile", f"TVM cannot compile the model for {target}"):
-            with api("pass_context")(opt_level=level, config=records.config):
+        refused = f"TVM cannot compile the model for {target}"
+        with applied(tuning, tvm_target) as records, failing_as("Compile", refused):
+            context = api("pass_context")(opt_level=level, config=records.config)
+            with context:
                 library = api("build")(module.mod, target=tvm_target, params=module.params)
         return Built(library, records.coverage)
 

@@ -53,7 +53,7 @@ FRAMEWORKS = {"mxnet": from_mxnet, "torch": from_torch, "tflite": from_tflite}
 
 
 def main() -> None:
-    """Leaves relay.json, relay.params and, last, relay_answer.json in the request's folder."""
+    """Leaves relay.json and relay.params in the request's folder and, last, its answer where the request says."""
     request = json.load(sys.stdin)
     del sys.path[0]  # this file's folder would shadow packages
     folder = Path(request["folder"])
@@ -67,7 +67,7 @@ def main() -> None:
     except Exception as error:
         traceback.print_exc()
         answer = {"ok": False, "type": type(error).__name__, "message": str(error)}
-    (folder / "relay_answer.json").write_text(json.dumps(answer), encoding="utf-8")
+    Path(request["answer"]).write_text(json.dumps(answer), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,22 +1,19 @@
-"""Models into Relay: from ONNX here, from frameworks in a child process, from TVM's own workloads as they were saved."""
+"""Models into Relay: from ONNX here, from frameworks in a child process, TVM's own networks as they were saved."""
 
 from __future__ import annotations
 
-import json
 import re
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any, Dict, NamedTuple
+from typing import Any, Dict, List, NamedTuple
 
 import tvm
 from tvm import relay
 
+from ..child import run_child
 from ..failures import JobError, first_words
 from ..prepared import Prepared
 from .relay_names import api
 
-CHILD_SECONDS = 600
 _NAMED = re.compile(r"not (?:supported|implemented)[^:]*:\s*(.+)", re.DOTALL)
 
 
@@ -61,36 +58,23 @@ def _from_onnx(path: Path) -> RelayModule:
     try:
         mod, params = relay.frontend.from_onnx(onnx.load(str(path)), freeze_params=True)
     except Exception as error:
-        raise refusal(type(error).__name__, str(error), error) from error
+        raise refusal(type(error).__name__, str(error)) from error
     return RelayModule(mod, params)
 
 
-def _by_child(framework: str, prepared: Prepared, files: Any) -> RelayModule:
+def _by_child(framework: str, prepared: Prepared, files: List[str]) -> RelayModule:
     folder = prepared.folder
     assert folder is not None
     request = {"framework": framework, "files": files, "inputs": prepared.specs, "folder": str(folder)}
-    child = Path(__file__).with_name("relay_child.py")
-    answer = folder / "relay_answer.json"
-    answer.unlink() if answer.exists() else None
-    try:
-        text = json.dumps(request).encode("utf-8")
-        done = subprocess.run(
-            [sys.executable, str(child)], input=text, check=False, timeout=CHILD_SECONDS, cwd=str(folder)
-        )
-    except subprocess.TimeoutExpired:
-        raise JobError("Compile", f"TVM did not import the {framework} model within {CHILD_SECONDS} s") from None
-    if not answer.is_file():
-        message = f"TVM's {framework} importer ended with exit status {done.returncode} and no result; see log.txt"
-        raise JobError("Compile", message)
-    found = json.loads(answer.read_text(encoding="utf-8"))
-    if not found["ok"]:
-        raise refusal(found["type"], found["message"], None)
+    answer = run_child("backends/relay_child.py", request, folder, f"TVM's importer of {framework} models")
+    if not answer["ok"]:
+        raise refusal(answer["type"], answer["message"])
     return load_module(folder)
 
 
-def refusal(kind: str, message: str, error: Any) -> JobError:
+def refusal(kind: str, message: str) -> JobError:
     """Why an importer gave up, from the exception's class and words."""
-    words = first_words(error or Exception(message))
+    words = first_words(Exception(message))
     if kind in ("OpNotImplemented", "NotImplementedError", "OpAttributeUnImplemented"):
         named = _NAMED.search(message)
         what = " ".join(named.group(1).split())[:200].strip("[]'. ") if named else words

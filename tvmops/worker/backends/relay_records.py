@@ -112,9 +112,7 @@ def _autotvm_counter() -> Any:
         def coverage(self, warnings: Set[str]) -> Dict[str, Optional[int]]:
             """Operators with and without records. TVM notes one message for each it found no record for."""
             old = [str(workload) for workload in self.replaced]
-            missing = [
-                text for text in warnings if text.startswith(MISSING) and not any(word in text for word in old)
-            ]
+            missing = [text for text in warnings if text.startswith(MISSING) and not any(word in text for word in old)]
             # Several templates of one operator have the same arguments.
             tuned = {workload[1:] for workload in self.tuned - self.replaced}
             return {"tasks": len(tuned) + len(missing), "untuned": len(missing)}

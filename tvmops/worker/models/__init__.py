@@ -6,12 +6,16 @@ from pathlib import Path
 from typing import Any, Callable, Dict
 
 from ..failures import JobError
-from . import file, generated, torch_package, wheel
+from . import file, generated, gluon, onnx, testing, torch, torch_package, wheel
 from .base import Model
 
 SOURCES: Dict[str, Callable[[Dict[str, Any], Path], Model]] = {
     "wheel": wheel.fetch,
     "file": file.fetch,
+    "onnx": onnx.fetch,
+    "gluon": gluon.fetch,
+    "testing": testing.fetch,
+    "torch": torch.fetch,
     "torch_package": torch_package.fetch,
     "generated": generated.fetch,
 }

