@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 
 KINDS = (
     "NotOnnx",
@@ -40,9 +41,12 @@ def failing_as(kind: str, what: str):
         raise JobError(kind, f"{what}: {first_words(error)}") from error
 
 
+_FRAME = re.compile(r"File |at |Traceback|Stack trace|\d+: ?(\S*::|0x|_)")
+
+
 def first_words(error: BaseException, limit: int = 500) -> str:
     """The exception's message in one short line, without the C++ frames that TVM adds."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    text = " ".join(line for line in lines if not line.startswith(("File ", "at ", "Traceback", "Stack trace")))
+    text = " ".join(line for line in lines if not _FRAME.match(line))
     text = text or type(error).__name__
     return text if len(text) <= limit else text[: limit - 3] + "..."

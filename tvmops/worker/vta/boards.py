@@ -109,10 +109,14 @@ class FpgaBoard(GraphBoard):
             try:
                 yield
             except Exception as error:
-                if "annot find" not in first_words(error) or "vta" not in first_words(error):
-                    raise
-                cure = "start 'python3 -m vta.exec.rpc_server' there as root, out of a TVM with VTA"
-                raise JobError("Rpc", f"the RPC server behind {self._where} is not VTA's; {cure}") from error
+                words = first_words(error)
+                if "tvm.contrib.vta" in words:  # TVM's words: no such function
+                    cure = "start 'python3 -m vta.exec.rpc_server' there as root, out of a TVM with VTA"
+                    raise JobError("Rpc", f"the RPC server behind {self._where} is not VTA's; {cure}") from error
+                if words.endswith("RPC call:"):  # what a board's Python raises does not travel
+                    cure = "the reason is in the log of its RPC server"
+                    raise JobError("Rpc", f"cannot {doing} the board behind {self._where}; {cure}") from error
+                raise
 
 
 def bitstream_of(settings: Settings, config: Dict[str, Any]) -> Path:
