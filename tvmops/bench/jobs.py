@@ -18,6 +18,8 @@ JOB_REVISION = 1
 TUNE, COMPILE, MEASURE, BASELINE = "tune", "compile", "measure", "baseline"
 KINDS = (TUNE, COMPILE, MEASURE, BASELINE)
 TUNING_EXTRA = "tuning"
+# The error of a baseline that a board does not have: told, and no failure.
+ABSENT = "Absent"
 
 
 @dataclass(frozen=True)

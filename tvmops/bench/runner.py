@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from tvmops.bench import documents, job_files
 from tvmops.bench.cells import Cell
-from tvmops.bench.jobs import BASELINE, BoardIdentity, Job
+from tvmops.bench.jobs import ABSENT, BASELINE, BoardIdentity, Job
 from tvmops.bench.leases import Cancelled, CpuGate, board_lease
 from tvmops.bench.pool import WorkerCrashed, WorkerPool, WorkerTimeout
 from tvmops.bench.store import utc_now
@@ -24,7 +24,6 @@ Emit = Callable[[dict[str, Any]], None]
 
 # The worker watches its session and says better than we what is wrong; our deadline stands behind it.
 WORKER_MARGIN_SECONDS = 60.0
-ABSENT = "Absent"
 
 
 class Board(Protocol):

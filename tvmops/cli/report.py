@@ -74,16 +74,19 @@ def _show(picture: Any) -> None:
     console = Console(highlight=False)
     console.print(summary_sentence(picture), markup=False)
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("model", "host", "TVM, ms", "onnxruntime, ms", "ratio", "answer"):
-        table.add_column(title, justify="right" if title.endswith("ms") or title == "ratio" else "left")
+    variants = ("variant", "tuning") if picture.has_variants else ()
+    numbers = ("TVM, ms", *(f"{runtime}, ms" for runtime in picture.runtimes), "ratio")
+    for title in ("model", "host", *variants, *numbers, "answer"):
+        table.add_column(title, justify="right" if title in numbers else "left")
     for row in picture.rows:
-        base = row.baseline.summary if row.baseline else None
         mark = {True: "correct: ", False: "WRONG: ", None: ""}[row.answer_ok]
+        others = [row.others.get(runtime) for runtime in picture.runtimes]
         table.add_row(
             row.workload,
             row.host,
+            *((row.variant or words.NONE, row.tuning) if variants else ()),
             words.milliseconds(row.tvm.summary.median) if row.ok else row.missing,
-            words.milliseconds(base.median) if base else words.NONE,
+            *(words.milliseconds(one.summary.median) if one and one.summary else words.NONE for one in others),
             words.times(row.ratio) if row.ratio else words.NONE,
             f"{mark}{row.answer_words}",
         )

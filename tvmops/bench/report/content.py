@@ -8,8 +8,9 @@ from typing import Any
 
 import tvmops
 from tvmops.bench.evidence import condition_values
-from tvmops.bench.report.picture import Picture, compile_target
-from tvmops.bench.report.words import NONE, TIMES, TO, count, day_and_time, duration, plain_value, size
+from tvmops.bench.report.picture import Picture
+from tvmops.bench.report.rows import compile_target
+from tvmops.bench.report.words import NONE, TIMES, TO, count, day_and_time, duration, milliseconds, plain_value, size
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,7 @@ class Table:
     numeric: Sequence[bool]
 
 
+OPERATORS = 10  # of a profile are shown
 UNFINISHED = {
     "failed": "Some jobs of this sweep failed: their numbers are missing.",
     "interrupted": "This sweep was interrupted: some numbers are missing.",
@@ -120,6 +122,48 @@ def hashes_table(picture: Picture) -> Table:
     return Table(["Model", "Target", "model sha256", "input sha256", "artifact sha256"], rows, [False] * 5)
 
 
+def references_table(picture: Picture) -> Table:
+    """Numbers of others beside ours, ms per inference; empty when the sweep file has none."""
+    references = picture.sweep.definition.get("references") or []
+    rows = []
+    for row in picture.rows:
+        values = [reference["seconds"].get(row.workload) for reference in references]
+        if any(value is not None for value in values):
+            own = milliseconds(row.tvm.summary.median) if row.tvm and row.tvm.summary else row.missing
+            cells = [NONE if value is None else milliseconds(value) for value in values]
+            rows.append([row.workload, row.host, row.variant or NONE, own, *cells])
+    labels = [f"{reference['label']}, ms" for reference in references]
+    columns = ["Model", "Host", "Variant", "here, ms", *labels]
+    return Table(columns, rows, [False] * 3 + [True] * (len(columns) - 3))
+
+
+def tuning_table(picture: Picture) -> Table:
+    """A line per task that was tuned."""
+    rows = []
+    for timing in picture.tunes:
+        for task in timing.job.details.get("tasks") or []:
+            best = task.get("best_gflops")
+            counts = [str(task.get(name, 0)) for name in ("measured", "reused", "failed")]
+            what = (timing.job.workload, compile_target(timing), str(timing.job.inputs["method"]), str(task["name"]))
+            rows.append([*what, *counts, NONE if best is None else f"{best:.1f}"])
+    columns = ["Model", "Target", "Method", "Task", "measured", "from the log", "failed", "best GFLOPS"]
+    return Table(columns, rows, [False] * 4 + [True] * 4)
+
+
+def operators_table(picture: Picture) -> Table:
+    """The slowest operators of every profiled measurement."""
+    rows = []
+    for row in picture.rows:
+        found = (row.tvm.job.details.get("profile") if row.tvm else None) or []
+        total = sum(operator["seconds"] for operator in found) or 1.0
+        for operator in sorted(found, key=lambda one: -one["seconds"])[:OPERATORS]:
+            share = f"{operator['seconds'] / total:.0%}"
+            cells = [milliseconds(operator["seconds"]), share, str(operator["calls"])]
+            rows.append([row.workload, row.host, row.variant or NONE, str(operator["operator"]), *cells])
+    columns = ["Model", "Host", "Variant", "Operator", "ms", "share", "calls"]
+    return Table(columns, rows, [False] * 4 + [True] * 3)
+
+
 def failures(picture: Picture) -> list[tuple[str, str, str]]:
     """(what, kind, message) of every failed job."""
     found = []
@@ -139,17 +183,25 @@ def how_measured(picture: Picture) -> list[str]:
         f"Each number is the median of {setting(picture, 'repeat')} samples after {setting(picture, 'warmup')} warm-up "
         f"runs. A sample is the mean of as many consecutive inferences as fill {setting(picture, 'min_repeat_ms')} ms "
         f"(at least {setting(picture, 'number')}). Both runtimes used {used}, the same inputs and the same settings.",
-        "The board's output was compared with onnxruntime's before anything was timed; a model whose output differs "
-        "is a failure and has no number.",
-        "TVM's code is untuned: compiled by the default pipeline, with no search for faster schedules.",
+        "The board's output was compared with that of the model's own framework before anything was timed; a model "
+        "whose output differs is a failure and has no number.",
+        *_tuning_sentence(picture),
         "Intervals are 95 % bootstrap confidence intervals. They describe these samples only, and cannot know of "
         "another day, another board or another room temperature.",
     ]
     if len(picture.rows) and any(row.baseline for row in picture.rows):
         lines.insert(
-            3, f"The ratio divides TVM's median by onnxruntime's on the same host: 2.00{TIMES} takes twice as long."
+            3,
+            f"The ratio divides TVM's median by {picture.first_runtime}'s on the same host: 2.00{TIMES} takes twice as "
+            "long.",
         )
     return lines
+
+
+def _tuning_sentence(picture: Picture) -> list[str]:
+    if all(row.tuning in ("", "untuned") for row in picture.rows):
+        return ["TVM's code is untuned: compiled by the default pipeline, with no search for faster schedules."]
+    return ["Untuned code is compiled by the default pipeline; tuned code uses the fastest schedules of its log."]
 
 
 def setting(picture: Picture, name: str) -> str:
@@ -191,10 +243,13 @@ def _merged(lines: Sequence[str]) -> list[str]:
 
 
 def _baseline(picture: Picture) -> str:
-    if not any(row.baseline and row.baseline.summary for row in picture.rows):
-        return ""
-    version = picture.versions.get("onnxruntime")
-    return f"onnxruntime {version}" if version else "onnxruntime"
+    timed = {runtime for row in picture.rows for runtime, timing in row.others.items() if timing.summary}
+    named = []
+    for runtime in picture.runtimes:
+        version = picture.versions.get(runtime)
+        if runtime in timed:
+            named.append(f"{runtime} {version}" if version else runtime)
+    return " and ".join(named)
 
 
 def _fact(facts: dict[str, Any], names: Sequence[str]) -> str:

@@ -9,8 +9,9 @@ import jinja2
 
 import tvmops
 from tvmops.bench.report import content, words
-from tvmops.bench.report.picture import Picture, Row
+from tvmops.bench.report.picture import Picture
 from tvmops.bench.report.plots import distributions
+from tvmops.bench.report.rows import Row
 
 
 def html_page(picture: Picture, source: str) -> str:
@@ -33,10 +34,14 @@ def html_page(picture: Picture, source: str) -> str:
         summary=content.summary_sentence(picture),
         cards=_cards(picture),
         has_baseline=any(row.baseline for row in picture.rows),
+        first_runtime=picture.first_runtime,
         samples=content.setting(picture, "repeat"),
         plots=[(name, svg) for name, svg in plots if svg],
         failures=content.failures(picture),
         caveats=content.caveats(picture),
+        references_table=content.references_table(picture),
+        tuning_table=content.tuning_table(picture),
+        operators_table=content.operators_table(picture),
         compile_table=content.compile_table(picture),
         hosts_table=content.hosts_table(picture),
         conditions_table=content.conditions_table(picture),
@@ -54,7 +59,9 @@ def _cards(picture: Picture) -> list[tuple[str, str]]:
     if checked:
         cards.append((f"{right} of {checked}", "right answers on the boards"))
     if picture.mean_ratio is not None:
-        cards.append((f"{picture.mean_ratio:.1f}{words.TIMES}", "onnxruntime's time, geometric mean over all pairs"))
+        cards.append(
+            (f"{picture.mean_ratio:.1f}{words.TIMES}", f"{picture.first_runtime}'s time, geometric mean over all pairs")
+        )
     compiles = [sum(timing.job.phases.values()) for timing in picture.compiles if timing.job.ok]
     if compiles:
         cards.append((words.duration(sum(compiles)), f"to compile {words.count(len(compiles), 'model')}"))

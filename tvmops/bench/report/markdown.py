@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tvmops.bench.jobs import ABSENT
 from tvmops.bench.report import content, words
 from tvmops.bench.report.content import Table
-from tvmops.bench.report.picture import Picture, Row
+from tvmops.bench.report.picture import Picture
+from tvmops.bench.report.rows import Row, Timing
 
 
 def markdown(picture: Picture) -> str:
@@ -19,6 +21,9 @@ def markdown(picture: Picture) -> str:
     if caveats := content.caveats(picture):
         parts += ["## Read this before you quote a number", _bullets(caveats)]
     sections = (
+        ("Beside numbers of others", content.references_table(picture)),
+        ("Tuning", content.tuning_table(picture)),
+        ("Operators", content.operators_table(picture)),
         ("Compile time (s) and size", content.compile_table(picture)),
         ("Hosts", content.hosts_table(picture)),
         ("Conditions before → after", content.conditions_table(picture)),
@@ -33,20 +38,37 @@ def markdown(picture: Picture) -> str:
 
 
 def _results(picture: Picture) -> str:
-    columns = ["Model", "Host", "TVM, ms", "95 % interval", "onnxruntime, ms", "95 % interval", "Ratio", "Answer"]
-    numeric = [False, False, True, True, True, True, True, False]
-    return _table(Table(columns, [_row(row) for row in picture.rows], numeric))
+    columns = ["Model", "Host"]
+    numeric = [False, False]
+    if picture.has_variants:
+        columns += ["Variant", "Tuning"]
+        numeric += [False, False]
+    columns += ["TVM, ms", "95 % interval"]
+    numeric += [True, True]
+    for runtime in picture.runtimes:
+        columns += [f"{runtime}, ms", "95 % interval"]
+        numeric += [True, True]
+    table = Table([*columns, "Ratio", "Answer"], [_row(row, picture) for row in picture.rows], [*numeric, True, False])
+    return _table(table)
 
 
-def _row(row: Row) -> list[str]:
+def _row(row: Row, picture: Picture) -> list[str]:
     cells = [row.workload, row.host]
-    for timing, missing in ((row.tvm, row.missing), (row.baseline, words.NONE)):
-        if timing is not None and timing.summary is not None:
-            cells += [words.milliseconds(timing.summary.median), words.interval(timing.summary)]
-        else:
-            cells += [missing or words.NONE, ""]
+    if picture.has_variants:
+        cells += [row.variant or words.NONE, row.tuning]
+    cells += _number(row.tvm, row.missing)
+    for runtime in picture.runtimes:
+        cells += _number(row.others.get(runtime), words.NONE)
     mark = {True: "✓ ", False: "✗ wrong: ", None: ""}[row.answer_ok]
     return [*cells, words.times(row.ratio) if row.ratio else words.NONE, f"{mark}{row.answer_words}"]
+
+
+def _number(timing: Timing | None, missing: str) -> list[str]:
+    if timing is not None and timing.summary is not None:
+        return [words.milliseconds(timing.summary.median), words.interval(timing.summary)]
+    if timing is not None and timing.job.error_kind == ABSENT:
+        return ["absent", ""]
+    return [missing or words.NONE, ""]
 
 
 def _table(table: Table) -> str:

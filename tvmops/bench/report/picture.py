@@ -6,70 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tvmops.bench.evidence import notes_of
-from tvmops.bench.jobs import BASELINE, COMPILE, MEASURE, target_name
-from tvmops.bench.report import words
-from tvmops.bench.statistics import Ratio, Summary, geometric_mean, ratio, summarise
+from tvmops.bench.jobs import ABSENT, COMPILE, TUNE
+from tvmops.bench.report.rows import Row, Timing, compile_target, rows_of, timing_of
+from tvmops.bench.statistics import geometric_mean
 from tvmops.bench.store import Store
 from tvmops.bench.store_models import JobRow, ProvenanceRow, SweepRow
 from tvmops.errors import ConfigError
 from tvmops.source import did_you_mean
 
 LATEST = "latest"
-
-
-@dataclass(frozen=True)
-class Timing:
-    """One runtime's measurement of one workload on one host."""
-
-    job: JobRow
-    provenance: ProvenanceRow
-    summary: Summary | None
-    """None when the job failed."""
-
-    @property
-    def samples(self) -> list[float]:
-        """Raw samples in seconds; empty when the job failed."""
-        return list(self.job.samples or [])
-
-
-@dataclass(frozen=True)
-class Row:
-    """One workload on one host: TVM beside the baseline."""
-
-    workload: str
-    host: str
-    tvm: Timing | None
-    baseline: Timing | None
-    ratio: Ratio | None
-    notes: tuple[str, ...]
-    description: str = ""
-    """What the model is and must do, from the sweep file."""
-    task_kind: str = "raw"
-    missing: str = ""
-    """Why there is no TVM number: the failed compile, or that nothing was run yet."""
-
-    @property
-    def ok(self) -> bool:
-        """Whether TVM was measured."""
-        return self.tvm is not None and self.tvm.summary is not None
-
-    @property
-    def answer(self) -> str:
-        """What the model answered on the board."""
-        task = self.tvm.job.task if self.tvm else None
-        return str(task.get("answer", "")) if task else ""
-
-    @property
-    def answer_words(self) -> str:
-        """The answer as people say it."""
-        return words.answer(self.task_kind, self.answer)
-
-    @property
-    def answer_ok(self) -> bool | None:
-        """Whether that is right; None when the workload has no task."""
-        task = self.tvm.job.task if self.tvm else None
-        return None if not task or task.get("ok") is None else bool(task["ok"])
 
 
 @dataclass
@@ -79,6 +24,7 @@ class Picture:
     sweep: SweepRow
     rows: list[Row] = field(default_factory=list)
     compiles: list[Timing] = field(default_factory=list)
+    tunes: list[Timing] = field(default_factory=list)
     failures: list[JobRow] = field(default_factory=list)
     hosts: dict[str, dict[str, Any]] = field(default_factory=dict)
     shared_hosts: list[str] = field(default_factory=list)
@@ -90,6 +36,22 @@ class Picture:
     def workloads(self) -> list[str]:
         """In the order of the sweep file."""
         return list(dict.fromkeys(row.workload for row in self.rows))
+
+    @property
+    def runtimes(self) -> list[str]:
+        """What TVM is compared with, in the sweep file's order; onnxruntime alone where nothing was."""
+        return list(dict.fromkeys(runtime for row in self.rows for runtime in row.others)) or ["onnxruntime"]
+
+    @property
+    def first_runtime(self) -> str:
+        """What the ratios are to: the first of `runtimes` with a number."""
+        timed = {runtime for row in self.rows for runtime, timing in row.others.items() if timing.summary}
+        return next((runtime for runtime in self.runtimes if runtime in timed), self.runtimes[0])
+
+    @property
+    def has_variants(self) -> bool:
+        """Whether there is more to tell apart than workloads and hosts."""
+        return any(row.variant for row in self.rows)
 
     @property
     def right_answers(self) -> tuple[int, int]:
@@ -131,11 +93,12 @@ def take_picture(store: Store, sweep: SweepRow) -> Picture:
     """Read one run of a sweep and derive what a report shows."""
     found = store.jobs(sweep.id)
     picture = Picture(sweep)
-    picture.compiles = _newest([_timing(job, origin) for job, origin, _ in found if job.kind == COMPILE])
+    picture.compiles = _newest([timing_of(job, origin) for job, origin, _ in found if job.kind == COMPILE])
+    picture.tunes = _newest([timing_of(job, origin) for job, origin, _ in found if job.kind == TUNE])
     order = [str(workload["name"]) for workload in sweep.definition["workloads"]]
     picture.compiles.sort(key=lambda timing: (order.index(timing.job.workload), compile_target(timing)))
-    picture.failures = [job for job, _, _ in found if not job.ok]
-    picture.rows = _rows(sweep, picture.compiles, [(job, origin) for job, origin, _ in found])
+    picture.failures = [job for job, _, _ in found if not job.ok and job.error_kind != ABSENT]
+    picture.rows = rows_of(sweep, picture.compiles, [(job, origin) for job, origin, _ in found])
     for job, origin, _ in found:
         if job.host is not None and origin.host_facts:
             picture.hosts[job.host] = origin.host_facts
@@ -149,45 +112,9 @@ def take_picture(store: Store, sweep: SweepRow) -> Picture:
     return picture
 
 
-def _timing(job: JobRow, provenance: ProvenanceRow) -> Timing:
-    return Timing(job, provenance, summarise(job.samples) if job.ok and job.samples else None)
-
-
 def _newest(timings: Sequence[Timing]) -> list[Timing]:
     """The last one of each key."""
     return list({timing.job.key: timing for timing in timings}.values())
-
-
-def _rows(sweep: SweepRow, compiles: Sequence[Timing], found: Sequence[tuple[JobRow, ProvenanceRow]]) -> list[Row]:
-    tvm = {(job.workload, job.host): _timing(job, origin) for job, origin in found if job.kind == MEASURE}
-    base = {(job.workload, job.host): _timing(job, origin) for job, origin in found if job.kind == BASELINE}
-    failed = {timing.job.workload: timing.job for timing in compiles if not timing.job.ok}
-    hosts = sorted({host for _, host in [*tvm, *base] if host is not None})
-    rows = []
-    for workload in sweep.definition["workloads"]:
-        name = str(workload["name"])
-        present = [host for host in hosts if (name, host) in tvm or (name, host) in base]
-        for host in present:
-            rows.append(_row(workload, host, tvm.get((name, host)), base.get((name, host))))
-        if not present and name in failed:
-            why = f"compile failed: {failed[name].error_kind}"
-            rows.append(Row(name, "-", None, None, None, (), str(workload.get("description", "")), missing=why))
-    return rows
-
-
-def _row(workload: dict[str, Any], host: str, tvm: Timing | None, baseline: Timing | None) -> Row:
-    missing = ""
-    if tvm is None:
-        missing = "not measured"
-    elif tvm.summary is None:
-        missing = f"failed: {tvm.job.error_kind}"
-    quotient = None
-    if tvm and baseline and tvm.summary and baseline.summary:
-        quotient = ratio(tvm.samples, baseline.samples)
-    notes = notes_of(tvm.job, tvm.provenance.host_facts) if tvm and tvm.job.ok else ()
-    kind = str((workload.get("task") or {}).get("kind", "raw"))
-    description = str(workload.get("description", ""))
-    return Row(str(workload["name"]), host, tvm, baseline, quotient, tuple(notes), description, kind, missing)
 
 
 def _versions(origins: Sequence[ProvenanceRow]) -> dict[str, str]:
@@ -198,8 +125,3 @@ def _versions(origins: Sequence[ProvenanceRow]) -> dict[str, str]:
             if version is not None and str(version) not in values:
                 values.append(str(version))
     return {name: ", ".join(values) for name, values in sorted(seen.items()) if values}
-
-
-def compile_target(timing: Timing) -> str:
-    """The target of a compile job in a word."""
-    return target_name(timing.provenance.target or {})

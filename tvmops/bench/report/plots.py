@@ -9,14 +9,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tvmops.bench.report.picture import Picture, Timing
+from tvmops.bench.report.picture import Picture
+from tvmops.bench.report.rows import Timing
 from tvmops.errors import MissingTool
 
 # Stand-ins that matplotlib draws with; the page's own colours take their places. Those are Okabe and Ito's, told
 # apart with every common kind of colour blindness; the shape of the dots says it once more.
-COLOURS = {"TVM": "#0a0b01", "onnxruntime": "#0a0b02"}
+TVM_COLOUR, OTHERS_COLOUR = "#0a0b01", "#0a0b02"
 PAGE_COLOURS = {"#0a0b01": "var(--tvm)", "#0a0b02": "var(--ort)", "#010203": "currentColor", "#040506": "var(--faint)"}
-MARKERS = {"TVM": "o", "onnxruntime": "D"}
+TVM_MARKER, OTHERS_MARKER = "o", "D"
 
 _INK, _FAINT = "#010203", "#040506"
 _WIDTH_INCHES = 8.6
@@ -37,13 +38,17 @@ class Lane:
 
 def distributions(picture: Picture, workload: str) -> str:
     """All samples of a workload, a lane for each host and runtime, as an <svg> element; "" when there are none."""
-    lanes = [
-        _lane(row.host, runtime, timing)
-        for row in picture.rows
-        if row.workload == workload
-        for runtime, timing in (("TVM", row.tvm), ("onnxruntime", row.baseline))
-        if timing is not None and timing.summary is not None
-    ]
+    lanes: list[Lane] = []
+    shown: set[tuple[str, str]] = set()
+    for row in picture.rows:
+        if row.workload != workload:
+            continue
+        if row.tvm is not None and row.tvm.summary is not None:
+            lanes.append(_lane(f"{row.host} {row.variant}".strip(), "TVM", row.tvm))
+        for runtime, timing in row.others.items():
+            if timing.summary is not None and (row.host, runtime) not in shown:
+                shown.add((row.host, runtime))
+                lanes.append(_lane(row.host, runtime, timing))
     return _draw(lanes, workload) if lanes else ""
 
 
@@ -76,11 +81,12 @@ def _draw(lanes: Sequence[Lane], name: str) -> str:
 
 
 def _draw_lane(axes: Any, index: int, lane: Lane) -> None:
-    colour = COLOURS[lane.runtime]
+    tvm = lane.runtime == "TVM"
+    colour, marker = (TVM_COLOUR, TVM_MARKER) if tvm else (OTHERS_COLOUR, OTHERS_MARKER)
     scatter = random.Random(f"{lane.label} {lane.runtime}")  # noqa: S311 (only spreads the dots)
     heights = [index + scatter.uniform(-0.24, 0.24) for _ in lane.samples]
     samples = [sample * 1000 for sample in lane.samples]
-    axes.scatter(samples, heights, s=15, marker=MARKERS[lane.runtime], color=colour, alpha=0.6, linewidths=0)
+    axes.scatter(samples, heights, s=15, marker=marker, color=colour, alpha=0.6, linewidths=0)
     axes.plot([lane.low * 1000, lane.high * 1000], [index, index], color=_INK, linewidth=1.2, zorder=3)
     axes.plot([lane.median * 1000] * 2, [index - 0.34, index + 0.34], color=_INK, linewidth=1.6, zorder=3)
 

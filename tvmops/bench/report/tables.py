@@ -6,11 +6,14 @@ import csv
 import io
 from typing import Any
 
-from tvmops.bench.report.picture import Picture, Row, Timing, compile_target
+from tvmops.bench.report.picture import Picture
+from tvmops.bench.report.rows import Row, Timing, compile_target
 
 CSV_COLUMNS = (
     "workload",
     "host",
+    "variant",
+    "tuning",
     "runtime",
     "stack",
     "ok",
@@ -54,15 +57,20 @@ def as_csv(picture: Picture) -> str:
     output = io.StringIO()
     writer = csv.DictWriter(output, CSV_COLUMNS, lineterminator="\n")
     writer.writeheader()
+    written: set[tuple[str, str, str]] = set()
     for row in picture.rows:
-        for runtime, timing in (("TVM", row.tvm), ("onnxruntime", row.baseline)):
-            if timing is not None or runtime == "TVM":
+        writer.writerow(_csv_line(row, "TVM", row.tvm))
+        for runtime, timing in row.others.items():
+            if (row.workload, row.host, runtime) not in written:
+                written.add((row.workload, row.host, runtime))
                 writer.writerow(_csv_line(row, runtime, timing))
     return output.getvalue()
 
 
 def _csv_line(row: Row, runtime: str, timing: Timing | None) -> dict[str, Any]:
     line: dict[str, Any] = {"workload": row.workload, "host": row.host, "runtime": runtime, "ok": False}
+    if runtime == "TVM":
+        line |= {"variant": row.variant, "tuning": row.tuning}
     if timing is None:
         return {**line, "error_kind": row.missing}
     job = timing.job
@@ -89,7 +97,10 @@ def _measurement(row: Row) -> dict[str, Any]:
         "answer_ok": row.answer_ok,
         "task": task,
         "tvm": _timing(row.tvm),
+        "variant": row.variant,
+        "tuning": row.tuning,
         "baseline": _timing(row.baseline),
+        "baselines": {runtime: _timing(timing) for runtime, timing in row.others.items()},
         "ratio_to_baseline": row.ratio.value if row.ratio else None,
         "ratio_low95": row.ratio.low if row.ratio else None,
         "ratio_high95": row.ratio.high if row.ratio else None,
