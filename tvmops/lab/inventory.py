@@ -61,9 +61,13 @@ CROSS_COMPILERS = {
 EMULATED = {"tvm_measure": {"warmup": 1, "repeat": 3, "min_repeat_ms": 0}, "tvm_baseline": "none"}
 
 
+# PoCL runs OpenCL on the processor; of TVM's schedules those for Intel's graphics suit it best.
+OPENCL = {"kind": "opencl", "device": "intel_graphics"}
+
+
 def group_variables(arch: str) -> dict[str, Any]:
     """Variables of all the boards of one architecture."""
-    values: dict[str, Any] = {"tvm_target": tvm_target(arch)}
+    values: dict[str, Any] = {"tvm_target": tvm_target(arch), "tvm_targets": {"gpu": OPENCL}}
     if arch == "armhf":
         values["tvm_stack"] = "relay-0.19"  # PyPI has no wheels of TVM for it
     native = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine())
