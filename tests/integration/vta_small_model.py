@@ -1,4 +1,4 @@
-"""Compiles a dense layer for the device ext_dev without VTA, in the stack's environment: python vta_small_model.py FOLDER
+"""Compiles a dense layer for the device ext_dev without VTA; run in the environment of relay-0.19 with a FOLDER.
 
 Leaves model.so, weights.npy (3 x 8): out = max(data @ weights.T, 0).
 """
@@ -12,9 +12,9 @@ from pathlib import Path
 os.environ["TOPHUB_LOCATION"] = "NONE"
 
 # TVM reads TOPHUB_LOCATION when it is imported.
-import numpy as np  # noqa: E402
-import tvm  # noqa: E402
-from tvm import relay  # noqa: E402
+import numpy as np
+import tvm
+from tvm import relay
 
 folder = Path(sys.argv[1])
 weights = np.random.default_rng(5).standard_normal((3, 8), dtype="float32")

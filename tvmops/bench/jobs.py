@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from tvmops.bench import vta
 from tvmops.bench.cells import Cell, source_extra
 from tvmops.bench.fields import plain
 from tvmops.bench.sweep_file import Measure
@@ -137,6 +138,8 @@ def _compile_job(cell: Cell, stack: Mapping[str, Any], tune: Job | None) -> Job:
         inputs["tuning"] = applied
     if cell.mode == "sim":
         inputs["mode"] = cell.mode
+    if vta.uses_vta(cell.mode, cell.target):
+        inputs["vta"] = vta.decisive(cell.workload, cell.host, cell.mode, cell.target)
     variant = cell.tuning.name if cell.tuning.name != "none" else ""
     return Job(COMPILE, cell.workload.name, cell.stack, inputs, needs=tune.key if tune else None, variant=variant)
 

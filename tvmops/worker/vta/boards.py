@@ -19,9 +19,9 @@ from ..job import file_sha256
 from . import counters, simulator
 from .address import Address, address_of
 from .environment import configuration_json
-from .hardware import SIMULATOR, bitstream_name, configuration
+from .hardware import SIMULATOR, configuration
 from .settings import Settings, settings_of
-from .tree import identity, sources_of
+from .tree import bitstream_of, identity, sources_of
 
 
 def connect(rpc_settings: Dict[str, Any], target: Dict[str, Any]) -> GraphBoard:
@@ -117,17 +117,6 @@ class FpgaBoard(GraphBoard):
                     cure = "the reason is in the log of its RPC server"
                     raise JobError("Rpc", f"cannot {doing} the board behind {self._where}; {cure}") from error
                 raise
-
-
-def bitstream_of(settings: Settings, config: Dict[str, Any]) -> Path:
-    """The bitstream's file. Raises JobError (BadInput)."""
-    path = settings.bitstream
-    if path is None:
-        name = f"{bitstream_name(config)}.bit"
-        raise JobError("BadInput", f"an FPGA is programmed with a file of yours: name {name} in tvm_vta_bitstream")
-    if not path.is_file():
-        raise JobError("BadInput", f"{path}: no such bitstream")
-    return path
 
 
 def _session(address: Address, seconds: int) -> Any:

@@ -1,12 +1,13 @@
-"""The trees that VTA comes from: is all in them that is needed, and what is their identity?"""
+"""The trees and files that VTA comes from: is all there that is needed, and what is its identity?"""
 
 from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Iterator, NamedTuple
+from typing import Any, Dict, Iterator, NamedTuple
 
 from ..failures import JobError
+from .hardware import bitstream_name
 from .settings import VTA_TREE_HELP, Settings
 
 HARDWARE = "3rdparty/vta-hw"
@@ -58,6 +59,17 @@ def _no_hardware(tree: Path, hardware: Path, name: str) -> str:
     if hardware == tree / HARDWARE:
         cure = f"run 'git submodule update --init {HARDWARE}' in {tree}, or {cure}"
     return f"{hardware} has no {name}; {cure}"
+
+
+def bitstream_of(settings: Settings, config: Dict[str, Any]) -> Path:
+    """The bitstream's file. Raises JobError (BadInput)."""
+    path = settings.bitstream
+    if path is None:
+        name = f"{bitstream_name(config)}.bit"
+        raise JobError("BadInput", f"an FPGA is programmed with a file of yours: name {name} in tvm_vta_bitstream")
+    if not path.is_file():
+        raise JobError("BadInput", f"{path}: no such bitstream")
+    return path
 
 
 def identity(sources: Sources) -> str:
