@@ -239,10 +239,7 @@ class JobRunner:
         document = documents.for_board(job, cell)
         folder = job_files.start_job(job.key, document)
         source = job_files.job_dir(job.needs or "")
-        model = job_files.read_result(source).get("baseline_model")
-        if not model:
-            return job_files.failure("BadInput", f"{document['runtime']} cannot run this model: it is not ONNX")
-        files = {"model": source / model, "reference": source / job_files.REFERENCE}
+        files = {"reference": source / job_files.REFERENCE}
         result = board.run_baseline(document, files, self._timeouts.baseline)
         job_files.write_json(folder / "result.json", result)
         return result
