@@ -131,10 +131,18 @@ def references_table(picture: Picture) -> Table:
         if any(value is not None for value in values):
             own = milliseconds(row.tvm.summary.median) if row.tvm and row.tvm.summary else row.missing
             cells = [NONE if value is None else milliseconds(value) for value in values]
-            rows.append([row.workload, row.host, row.variant or NONE, own, *cells])
+            cold = row.tvm.job.details.get("first_run_seconds") if row.tvm else None
+            first = NONE if cold is None else milliseconds(cold)
+            rows.append([row.workload, row.host, row.variant or NONE, own, first, *cells])
     labels = [f"{reference['label']}, ms" for reference in references]
-    columns = ["Model", "Host", "Variant", "here, ms", *labels]
+    columns = ["Model", "Host", "Variant", "here, ms", "its first, cold run, ms", *labels]
     return Table(columns, rows, [False] * 3 + [True] * (len(columns) - 3))
+
+
+def references_sources(picture: Picture) -> list[str]:
+    """Where the numbers of others are from."""
+    references = picture.sweep.definition.get("references") or []
+    return [f"{reference['label']}: {reference['source']}" for reference in references if reference["source"]]
 
 
 def tuning_table(picture: Picture) -> Table:

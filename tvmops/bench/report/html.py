@@ -39,6 +39,7 @@ def html_page(picture: Picture, source: str) -> str:
         plots=[(name, svg) for name, svg in plots if svg],
         failures=content.failures(picture),
         caveats=content.caveats(picture),
+        references_sources=content.references_sources(picture),
         references_table=content.references_table(picture),
         tuning_table=content.tuning_table(picture),
         operators_table=content.operators_table(picture),

@@ -10,6 +10,8 @@ from tvmops.bench.report.content import Table
 from tvmops.bench.report.picture import Picture
 from tvmops.bench.report.rows import Row, Timing
 
+OTHERS = "Beside numbers of others"
+
 
 def markdown(picture: Picture) -> str:
     """The report's text and tables."""
@@ -21,7 +23,7 @@ def markdown(picture: Picture) -> str:
     if caveats := content.caveats(picture):
         parts += ["## Read this before you quote a number", _bullets(caveats)]
     sections = (
-        ("Beside numbers of others", content.references_table(picture)),
+        (OTHERS, content.references_table(picture)),
         ("Tuning", content.tuning_table(picture)),
         ("Operators", content.operators_table(picture)),
         ("Compile time (s) and size", content.compile_table(picture)),
@@ -34,6 +36,8 @@ def markdown(picture: Picture) -> str:
     for heading, table in sections:
         if table.rows:
             parts += [f"## {heading}", _table(table)]
+        if table.rows and heading == OTHERS:
+            parts.append(_bullets(content.references_sources(picture)))
     return "\n\n".join(parts) + "\n"
 
 
