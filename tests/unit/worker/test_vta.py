@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 from small_vta import small_tree
+from worker_process import make_job
 
-from tvmops.worker.failures import JobError
+from tvmops.worker.failures import JobError, first_words
+from tvmops.worker.job import Job
 from tvmops.worker.vta import address, counters, hardware, simulator, tree
 from tvmops.worker.vta.settings import COUNTERS, settings_of
 
@@ -243,3 +245,35 @@ def test_a_board_that_is_nowhere() -> None:
     assert "set TVM_TRACKER_HOST" in failing("BadInput", address.address_of, {}, "pynq", {})
     message = failing("BadInput", address.address_of, {}, "pynq", {"VTA_RPC_HOST": "b", "VTA_RPC_PORT": "ssh"})
     assert "VTA_RPC_PORT must be a port number, not 'ssh'" in message
+
+
+# -- jobs ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("mode", "target", "compiled_for"),
+    [
+        ("sim", {"kind": "llvm"}, {"kind": "ext_dev", "device": "vta", "model": "sim"}),
+        ("rpc", {"kind": "llvm"}, {"kind": "llvm"}),
+        ("rpc", {"kind": "ext_dev", "device": "vta", "model": "pynq"}, None),
+    ],
+)
+def test_mode_sim_is_the_simulator_whatever_the_host_is(
+    tmp_path: Path, mode: str, target: dict[str, Any], compiled_for: dict[str, Any] | None
+) -> None:
+    directory = make_job(tmp_path / "job", tmp_path, "compile", {"options": {"a": 1}}, mode=mode, target=target)
+    job = Job(directory)
+    assert job.target == (compiled_for or target)
+    assert job.options == {"a": 1, "cache_dir": str(tmp_path)}
+
+
+def test_errors_of_tvm_are_told_without_their_c_frames() -> None:
+    text = (
+        "Traceback (most recent call last):\n"
+        "  5: tvm::runtime::RPCWrappedFunc::operator()(tvm::runtime::TVMArgs) const\n"
+        "  0: _ZN3tvm7runtime\n"
+        '  File "/project/tvm/src/runtime/rpc/rpc_endpoint.cc", line 439\n'
+        "RPCError: Error caught from RPC call:\n"
+        "2: this line is somebody's own\n"
+    )
+    assert first_words(Exception(text)) == "RPCError: Error caught from RPC call: 2: this line is somebody's own"
