@@ -70,7 +70,7 @@ def _on_board(
             profile = board.profile()
     return {
         **({"profile": profile} if profile is not None else {}),
-        **({"details": details} if details else {}),
+        **details,
         "samples": [float(sample) for sample in samples],
         "runs_per_sample": number,
         "first_run_seconds": first,

@@ -51,7 +51,7 @@ class Board(abc.ABC):
         raise JobError("BadInput", "this stack cannot profile operators on a board; leave --profile out")
 
     def details(self) -> Dict[str, Any]:
-        """What else there is to say about the run than its time: what a simulator counted, what an FPGA runs."""
+        """More keys for the result: what a simulator counted, what an FPGA runs."""
         return {}
 
     @abc.abstractmethod
