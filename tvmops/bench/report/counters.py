@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from tvmops.bench.report.content import NONE, Table
+from tvmops.bench.report.content import Table
 from tvmops.bench.report.picture import Picture
+from tvmops.bench.report.words import NONE
 
 
 def counters_table(picture: Picture) -> Table:
