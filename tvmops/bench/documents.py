@@ -18,7 +18,7 @@ from tvmops.rpc import Endpoint
 def base(job: Job, cell: Cell) -> dict[str, Any]:
     """What every job is told."""
     workload = dict(cell.workload.document)
-    if vta.uses_vta(cell.mode, cell.target):
+    if vta.uses_vta(cell.target):
         workload["options"] = vta.options_of(cell.workload, cell.host)
     return {
         "schema": job_files.SCHEMA,

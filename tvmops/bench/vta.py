@@ -18,11 +18,13 @@ from tvmops.worker.vta.tree import bitstream_of, identity, sources_of
 
 # What a host says about VTA, and the workload's option that it stands for.
 VARIABLES = {"tree": "tvm_vta_tree", "hardware": "tvm_vta_hw", "bitstream": "tvm_vta_bitstream"}
+# The target of mode `sim`.
+SIMULATED = {"kind": "ext_dev", "device": "vta", "model": SIMULATOR}
 
 
-def uses_vta(mode: str, target: Mapping[str, Any]) -> bool:
+def uses_vta(target: Mapping[str, Any]) -> bool:
     """Whether a cell runs on VTA: its simulator, or an FPGA."""
-    return mode == "sim" or is_vta(dict(target))
+    return is_vta(dict(target))
 
 
 def options_of(workload: Workload, host: Host) -> dict[str, Any]:
@@ -34,13 +36,13 @@ def options_of(workload: Workload, host: Host) -> dict[str, Any]:
     return {**options, "vta": {**paths, **given} if isinstance(given, dict) else given}
 
 
-def decisive(workload: Workload, host: Host, mode: str, target: Mapping[str, Any]) -> dict[str, Any]:
+def decisive(workload: Workload, host: Host, target: Mapping[str, Any]) -> dict[str, Any]:
     """Contents that decide what comes out, for job keys: sources, configuration, and an FPGA's bitstream.
 
     Raises JobError (BadInput) when something is missing.
     """
     settings = settings_of(options_of(workload, host))
-    model = SIMULATOR if mode == "sim" else str(target.get("model", SIMULATOR))
+    model = str(target.get("model", SIMULATOR))
     config = configuration(model, settings.config)
     found: dict[str, Any] = {"sources_sha256": identity(sources_of(settings)), "configuration": config}
     if model != SIMULATOR:
@@ -48,18 +50,18 @@ def decisive(workload: Workload, host: Host, mode: str, target: Mapping[str, Any
     return found
 
 
-def wanted(sweep: Sweep, host: Host) -> list[tuple[str, dict[str, Any]]]:
-    """Mode and target of every variant that a sweep runs on a host's VTA."""
-    targets = [_target(host, name) for name in sweep.targets]
-    return [(mode, target) for mode in sweep.modes for target in targets if uses_vta(mode, target)]
+def wanted(sweep: Sweep, host: Host) -> list[dict[str, Any]]:
+    """The targets of VTA that a sweep has on a host."""
+    named = [_target(host, name) for name in sweep.targets]
+    return [target for mode in sweep.modes for target in ([SIMULATED] if mode == "sim" else named) if uses_vta(target)]
 
 
 def misfits(sweep: Sweep, host: Host) -> list[ConfigError]:
     """What is missing for VTA on a host that the sweep runs it on: at most one, since each hides the next."""
     for workload in sweep.workloads:
-        for mode, target in wanted(sweep, host):
+        for target in wanted(sweep, host):
             try:
-                decisive(workload, host, mode, target)
+                decisive(workload, host, target)
             except JobError as error:
                 return [ConfigError(f"{host.name}: workload '{workload.name}' on VTA: {error.message}")]
     return []

@@ -60,7 +60,7 @@ def _build(job: Job, backend: Any, prepared: Any) -> Dict[str, Any]:
     with job.phase("import"):
         module = backend.import_model(prepared, options)
     with job.phase("compile"):
-        built = backend.build(module, job.target, options, _tuning(job))
+        built = backend.build(module, job.settings.get("target") or {}, options, _tuning(job))
     with job.phase("export"):
         backend.export(built, artifact, _compiler(job))
     return {

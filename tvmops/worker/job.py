@@ -13,7 +13,6 @@ from typing import Any, Dict, Optional
 from .failures import JobError
 
 SCHEMA = 1
-VTA_SIMULATOR = {"kind": "ext_dev", "device": "vta", "model": "sim"}
 
 
 class Job:
@@ -36,14 +35,6 @@ class Job:
     @property
     def cache_dir(self) -> Path:
         return Path(self.settings["cache_dir"])
-
-    @property
-    def target(self) -> Dict[str, Any]:
-        """What is compiled for. Mode `sim` is VTA's simulator, whatever processor the host has."""
-        target = self.settings.get("target") or {}
-        if self.settings.get("mode") == "sim" and target.get("device") != "vta":
-            return dict(VTA_SIMULATOR)
-        return target
 
     @property
     def options(self) -> Dict[str, Any]:

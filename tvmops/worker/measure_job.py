@@ -27,7 +27,7 @@ def run(job: Job, backend: Any, hung: Callable[[], None]) -> Dict[str, Any]:
     rpc = job.settings.get("rpc") or {}
     patience = float(rpc.get("connect_timeout", CONNECT_SECONDS))
     with job.phase("connect"), deadline(patience, lambda: _hung(job, backend, hung, patience)):
-        board = backend.connect(rpc, job.target)
+        board = backend.connect(rpc, job.settings.get("target") or {})
     limit = float(rpc.get("session_timeout", SESSION_SECONDS)) + GRACE_SECONDS
     with deadline(limit, lambda: _hung(job, backend, hung, limit)):
         try:

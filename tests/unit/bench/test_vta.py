@@ -39,7 +39,7 @@ def test_a_job_is_told_where_vta_is(tmp_path: Path) -> None:
     found = one(tmp_path, "modes: sim\n", "{vta: {global_scale: 4.0}}", tvm_vta_tree=str(here))
     told = documents.for_compile(found.compile, found.cell)
     assert told["workload"]["options"]["vta"] == {"tree": str(here), "global_scale": 4.0}
-    assert told["mode"] == "sim"
+    assert (told["mode"], told["target"]["model"]) == ("sim", "sim")
     moved = one(tmp_path, "modes: sim\n", "{vta: {global_scale: 4.0}}", tvm_vta_tree=str(there))
     assert moved.compile.key == found.compile.key
     other = one(tmp_path, "modes: sim\n", f"{{vta: {{tree: {there}}}}}", tvm_vta_tree=str(here))
@@ -71,3 +71,14 @@ def test_an_fpga_needs_its_bitstream(tmp_path: Path) -> None:
     assert told["workload"]["options"]["vta"]["bitstream"] == str(bits)
     bits.write_bytes(b"BIT2")
     assert one(tmp_path, "targets: vta\n", **variables).measure.key != first.measure.key
+
+
+def test_a_simulator_runs_here_whatever_the_host_is(tmp_path: Path) -> None:
+    """No cross compiler links its library, and its number is told apart from the processor's."""
+    tree = small_tree(tmp_path / "tvm")
+    arm = {"kind": "llvm", "mtriple": "riscv64-linux-gnu", "num-cores": 2}
+    variables = {"tvm_target": arm, "tvm_cross_compiler": "g++", "tvm_vta_tree": str(tree)}
+    found = one(tmp_path, "modes: sim\n", **variables)
+    assert found.cell.cross_compiler is None
+    assert found.compile.title == "compile one for VTA (sim)"
+    assert found.compile.key == one(tmp_path, "modes: sim\n", tvm_vta_tree=str(tree)).compile.key

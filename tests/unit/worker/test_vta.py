@@ -144,6 +144,17 @@ def test_identity_is_the_contents(tmp_path: Path) -> None:
     assert tree.identity(sources(one)) != tree.identity(sources(other))
 
 
+def test_a_tuning_log_that_has_nothing_for_vta(tmp_path: Path) -> None:
+    """TVM would say nothing and compile with default schedules, which move sixty times the bytes."""
+    hub = {"kind": "tophub", "folder": str(tmp_path)}
+    assert f"{tmp_path / 'vta_v0.10.log'}: no such file" in failing("BadInput", tree.check_log, hub)
+    (tmp_path / "vta_v0.10.log").write_text("{}")
+    tree.check_log(hub)
+    tree.check_log({"kind": "none"})
+    tree.check_log({"kind": "log", "method": "autotvm", "path": "x"})
+    assert "not by ansor" in failing("BadInput", tree.check_log, {"kind": "log", "method": "ansor", "path": "x"})
+
+
 # -- the simulator's cache -------------------------------------------------------------------------------------
 
 
@@ -250,21 +261,9 @@ def test_a_board_that_is_nowhere() -> None:
 # -- jobs ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("mode", "target", "compiled_for"),
-    [
-        ("sim", {"kind": "llvm"}, {"kind": "ext_dev", "device": "vta", "model": "sim"}),
-        ("rpc", {"kind": "llvm"}, {"kind": "llvm"}),
-        ("rpc", {"kind": "ext_dev", "device": "vta", "model": "pynq"}, None),
-    ],
-)
-def test_mode_sim_is_the_simulator_whatever_the_host_is(
-    tmp_path: Path, mode: str, target: dict[str, Any], compiled_for: dict[str, Any] | None
-) -> None:
-    directory = make_job(tmp_path / "job", tmp_path, "compile", {"options": {"a": 1}}, mode=mode, target=target)
-    job = Job(directory)
-    assert job.target == (compiled_for or target)
-    assert job.options == {"a": 1, "cache_dir": str(tmp_path)}
+def test_a_job_tells_a_backend_where_it_may_keep_things(tmp_path: Path) -> None:
+    directory = make_job(tmp_path / "job", tmp_path, "compile", {"options": {"a": 1}})
+    assert Job(directory).options == {"a": 1, "cache_dir": str(tmp_path)}
 
 
 def test_errors_of_tvm_are_told_without_their_c_frames() -> None:

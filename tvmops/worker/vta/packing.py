@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
 
 import tvm
@@ -13,9 +12,8 @@ from ..failures import JobError, failing_as
 from . import environment
 from .hardware import SIMULATOR, configuration
 from .settings import Settings, settings_of
-from .tree import sources_of
+from .tree import check_log, sources_of
 
-TOPHUB_LOG = "vta_v0.10.log"
 # Without these VTA's passes do not find the patterns that they rewrite.
 DISABLED_PASSES = {"AlterOpLayout", "tir.CommonSubexprElimTIR"}
 # Element-wise operations on VTA are asked for in tuning logs, too, but have nothing that could be tuned.
@@ -123,16 +121,3 @@ class VtaTasks(autotvm.task.DispatchContext):
     def coverage(self) -> Dict[str, Optional[int]]:
         """How many tunable tasks the model has on VTA, and how many of them got a default schedule."""
         return {"tasks": len(self._asked), "untuned": sum(not found for found in self._asked.values())}
-
-
-def check_log(tuning: Dict[str, Any]) -> None:
-    """Raises JobError (BadInput) where the tuning has nothing for VTA: TVM itself would compile untuned."""
-    kind, method = tuning.get("kind", "none"), tuning.get("method", "autotvm")
-    if kind == "log" and method != "autotvm":
-        raise JobError("BadInput", f"VTA is tuned by AutoTVM only, not by {method}")
-    if kind == "tophub":
-        path = Path(str(tuning.get("folder") or "")) / TOPHUB_LOG
-        if not path.is_file():
-            raise JobError(
-                "BadInput", f"{path}: no such file; bring it with playbooks/tophub.yml, or sweep with tuning: none"
-            )

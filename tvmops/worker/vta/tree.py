@@ -11,6 +11,7 @@ from .hardware import bitstream_name
 from .settings import VTA_TREE_HELP, Settings
 
 HARDWARE = "3rdparty/vta-hw"
+TOPHUB_LOG = "vta_v0.10.log"
 NEEDED = (
     "vta/python/vta/__init__.py",
     "vta/python/vta/environment.py",
@@ -70,6 +71,19 @@ def bitstream_of(settings: Settings, config: Dict[str, Any]) -> Path:
     if not path.is_file():
         raise JobError("BadInput", f"{path}: no such bitstream")
     return path
+
+
+def check_log(tuning: Dict[str, Any]) -> None:
+    """Raises JobError (BadInput) where the tuning has nothing for VTA: TVM itself would compile untuned."""
+    kind, method = tuning.get("kind", "none"), tuning.get("method", "autotvm")
+    if kind == "log" and method != "autotvm":
+        raise JobError("BadInput", f"VTA is tuned by AutoTVM only, not by {method}")
+    if kind == "tophub":
+        path = Path(str(tuning.get("folder") or "")) / TOPHUB_LOG
+        if not path.is_file():
+            raise JobError(
+                "BadInput", f"{path}: no such file; bring it with playbooks/tophub.yml, or sweep with tuning: none"
+            )
 
 
 def identity(sources: Sources) -> str:
