@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tvmops.bench import fields
+from tvmops.bench import fields, sources
 from tvmops.bench.fields import kind_of, plain
 from tvmops.bench.tuning_choice import NO_TUNING, TuneSettings, TuningChoice, read_choices, read_settings
 from tvmops.errors import ConfigError
-from tvmops.paths import exists, find_project_file, user_path
+from tvmops.paths import find_project_file
 from tvmops.source import Map, Position, Problems, Seq, did_you_mean, load_yaml
 
 BASELINES = ("onnxruntime", "torch", "mxnet", "trtexec", "trtexec-fp16")
@@ -224,24 +223,12 @@ def _workload(item: Map, problems: Problems) -> Workload:
         if item.get(key) is not None and not isinstance(item[key], Map):
             problems.add(item.at(key), f"'{key}' must be a mapping, not {kind_of(item[key])}")
     document = {key: plain(value) for key, value in item.items() if key != "description"}
-    if isinstance(source, Map) and source.get("kind") == "file":
-        document["source"] = _file_source(source, problems)
+    if isinstance(source, Map):
+        document["source"] = sources.source_document(source, problems)
+    if isinstance(item.get("task"), Map):
+        document["task"] = sources.task_document(item["task"], problems)
     name = _name(item, problems) if "name" in item else ""
     return Workload(name, document, item.position, fields.text(item, "description", problems))
-
-
-def _file_source(source: Map, problems: Problems) -> dict[str, Any]:
-    """A model on this machine's disk: relative to the sweep file, known by its content."""
-    given = source.get("path")
-    if not isinstance(given, str):
-        problems.add(source.position, "a source of kind 'file' needs a 'path'")
-        return {}
-    path = (Path(source.position.path).parent / user_path(given)).absolute()
-    if not (exists(path) and path.is_file()):
-        problems.add(source.at("path"), f"no such file: {path}", "paths are relative to the sweep file")
-        return {}
-    found = {**plain(source), "path": str(path)}
-    return {"sha256": hashlib.sha256(path.read_bytes()).hexdigest(), **found}
 
 
 def _check_inputs(item: Map, problems: Problems) -> None:

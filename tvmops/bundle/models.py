@@ -39,6 +39,8 @@ def collect_models(sweeps: Sequence[Sweep], tell: Callable[[str], None]) -> Part
                 models.add(_add_wheel(part, source, workload, tell))
             for path in _own_files(workload):
                 models |= _add_own(part, path, sweep, workload, folder)
+            for url in _urls(workload):
+                part.not_in_it.append(f"sweep {sweep.name}, workload {workload.name}: {url}")
         part.about["sweeps"][sweep.path.stem] = {"file": file, "models": sorted(models)}
     return part
 
@@ -103,15 +105,23 @@ def _add_wheel(part: Part, source: Mapping[str, Any], workload: Workload, tell: 
 
 
 def _own_files(workload: Workload) -> Iterator[Path]:
-    """A model of this machine's disk, and the files beside it that the workload names."""
+    """Files of this machine's disk, and those beside a model that the workload names."""
     source = workload.document["source"]
     if source["kind"] != "file":
+        yield from (Path(one["path"]) for one in _mappings(workload.document) if "path" in one and "sha256" in one)
         return
     path = Path(source["path"])
     yield path
     for one in _mappings(workload.document):
         beside = [path.parent / str(value) for key, value in one.items() if key.endswith("_member")]
         yield from (file for file in beside if file.is_file())
+
+
+def _urls(workload: Workload) -> Iterator[str]:
+    """What the worker fetches from the web by itself."""
+    for one in _mappings(workload.document):
+        if "url" in one:
+            yield one["url"] if isinstance(one["url"], str) else str(one["url"][0])
 
 
 def _add_own(part: Part, path: Path, sweep: Sweep, workload: Workload, folder: str) -> set[str]:

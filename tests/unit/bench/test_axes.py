@@ -27,7 +27,7 @@ STACKS: dict[str, dict[str, Any]] = {
 NATIVE = {"kind": "llvm", "mtriple": f"{platform.machine()}-linux-gnu", "num-cores": 2}
 GPU = {"kind": "opencl", "device": "intel_graphics"}
 VTA = {"kind": "ext_dev", "device": "vta", "model": "pynq"}
-ONE = "workloads: [{name: one, source: {kind: onnx, path: x}}]\n"
+ONE = "workloads: [{name: one, source: {kind: generated}}]\n"
 
 
 def read(folder: Path, text: str) -> Sweep:

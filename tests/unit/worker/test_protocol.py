@@ -15,6 +15,8 @@ import processes
 import pytest
 from worker_process import WORKER, WorkerProcess
 
+from tvmops.worker.models import SOURCES
+
 Make = Callable[..., Path]
 
 
@@ -82,7 +84,7 @@ def test_a_failure_leaves_the_worker_alive(worker: WorkerProcess, compile_job: M
     bad = worker.run(compile_job("bad", source={"kind": "floppy"}))
     assert bad["error"] == {
         "kind": "BadInput",
-        "message": "unknown source kind 'floppy'; known: file, generated, torch_package, wheel",
+        "message": f"unknown source kind 'floppy'; known: {', '.join(sorted(SOURCES))}",
     }
     assert worker.run(compile_job("good"))["ok"]
 
