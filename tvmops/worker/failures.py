@@ -5,6 +5,9 @@ from __future__ import annotations
 import contextlib
 import re
 
+# What TVM puts around its words: Python's lines, and frames such as "2: tvm::runtime::...".
+_FRAME = re.compile(r"File |at |Traceback|Stack trace|\[bt\]|\d+: \S")
+
 KINDS = (
     "NotOnnx",
     "DynamicShape",
@@ -39,9 +42,6 @@ def failing_as(kind: str, what: str):
         raise
     except Exception as error:
         raise JobError(kind, f"{what}: {first_words(error)}") from error
-
-
-_FRAME = re.compile(r"File |at |Traceback|Stack trace|\d+: ?(\S*::|0x|_)")
 
 
 def first_words(error: BaseException, limit: int = 500) -> str:

@@ -273,6 +273,5 @@ def test_errors_of_tvm_are_told_without_their_c_frames() -> None:
         "  0: _ZN3tvm7runtime\n"
         '  File "/project/tvm/src/runtime/rpc/rpc_endpoint.cc", line 439\n'
         "RPCError: Error caught from RPC call:\n"
-        "2: this line is somebody's own\n"
     )
-    assert first_words(Exception(text)) == "RPCError: Error caught from RPC call: 2: this line is somebody's own"
+    assert first_words(Exception(text)) == "RPCError: Error caught from RPC call:"
