@@ -26,7 +26,7 @@ PYNQ = {"kind": "ext_dev", "device": "vta", "model": "pynq"}
 def one(folder: Path, text: str, options: str = "{}", **variables: Any) -> JobSet:
     """The jobs of a sweep of one workload on one host."""
     path = folder / "s.yml"
-    workload = f"workloads: [{{name: one, source: {{kind: onnx, path: x}}, options: {options}}}]\n"
+    workload = f"workloads: [{{name: one, source: {{kind: generated}}, options: {options}}}]\n"
     path.write_text(text + workload, encoding="utf-8")
     host = Host("a", {"tvm_stack": "relay", "tvm_target": NATIVE, "tvm_targets": {"vta": PYNQ}, **variables})
     (found,) = jobs.make_jobs(expand(load_sweep(str(path)), [host], STACKS), STACKS, {})
