@@ -15,6 +15,7 @@ from typing import Any
 
 from worker_process import WORKER, WorkerProcess, make_job
 
+from tvmops.bench.baseline import RUNTIMES
 from tvmops.bench.sweep_file import load_sweep
 from tvmops.paths import cache_dir
 from tvmops.stack.environment import ensure_environment
@@ -101,12 +102,15 @@ class Jobs:
             make_job(self.folder / f"{name}-measure", cache_dir(), "measure", document, **everything)
         )
 
-    def baseline(self, name: str) -> dict[str, Any]:
-        """onnxruntime on the same model and inputs, as a board runs it."""
+    def baseline(self, name: str, runtime: str = "onnxruntime") -> dict[str, Any]:
+        """Another runtime on the same model and inputs, as a board runs it."""
         compiled = self.folder / f"{name}-compile"
-        job = self.folder / f"{name}-measure" / "job.json"
-        files = [str(job), str(compiled / "model.onnx"), str(compiled / "reference.npz")]
-        done = subprocess.run([self.python, str(WORKER / "baseline.py"), *files], stdout=subprocess.PIPE, check=False)
-        result = json.loads(done.stdout)
+        job = self.folder / f"{name}-measure" / f"{runtime}.json"
+        given = json.loads((self.folder / f"{name}-measure" / "job.json").read_text())
+        job.write_text(json.dumps({**given, "runtime": runtime}))
+        files = [str(compiled / file) for file in (*RUNTIMES[runtime].files, "reference.npz")]
+        argv = [self.python, str(WORKER / "baseline.py"), str(job), *files]
+        done = subprocess.run(argv, stdout=subprocess.PIPE, check=False)
+        result = json.loads(done.stdout.splitlines()[-1])
         assert isinstance(result, dict)
         return result

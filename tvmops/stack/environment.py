@@ -17,6 +17,7 @@ from pathlib import Path
 
 from tvmops.errors import StackError
 from tvmops.paths import cache_dir
+from tvmops.stack.lock import NO_HASH, Locked, locked_packages
 from tvmops.stack.spec import Stack
 
 MARKER = ".complete"
@@ -45,9 +46,12 @@ def ensure_environment(stack: Stack, extras: Sequence[str] = (), on_progress: On
             f"run tvmops with Python {stack.python_min} or newer, below {stack.python_below}",
         )
     pins = [str(pin) for pin in stack.pins(python, wanted)]
+    packages = locked_packages(stack, wanted)
+    if not packages:
+        on_progress(f"no lock of {stack.name} for Python {python} on this machine: packages are taken by version only")
     with locked(beside(folder, ".lock"), on_progress):
         if not (folder / MARKER).exists():
-            _make(folder, pins, on_progress)
+            _make(folder, pins, packages, on_progress)
     return interpreter
 
 
@@ -56,8 +60,9 @@ def environment_path(stack: Stack, extras: Sequence[str] = ()) -> Path:
     python = f"{sys.version_info[0]}.{sys.version_info[1]}"
     pins = [str(pin) for pin in stack.pins(python, tuple(sorted(set(extras))))]
     # An environment points at the interpreter it was made with, so that belongs to its identity.
-    identity = json.dumps([sorted(pins), python, getattr(sys, "_base_executable", sys.executable)])
-    key = hashlib.sha256(identity.encode()).hexdigest()[:12]
+    identity = [sorted(pins), python, getattr(sys, "_base_executable", sys.executable)]
+    identity += [one.line() for one in locked_packages(stack, extras)]
+    key = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:12]
     return cache_dir() / "envs" / "-".join([stack.name, *sorted(set(extras)), f"py{python}", key])
 
 
@@ -90,17 +95,23 @@ def locked(path: Path, on_progress: OnProgress = quiet, deadline: float = PIP_DE
         yield
 
 
-def _make(folder: Path, pins: list[str], on_progress: OnProgress) -> None:
+def _make(folder: Path, pins: list[str], packages: Sequence[Locked], on_progress: OnProgress) -> None:
     # Virtual environments cannot be moved: build in place, and let the marker say that it is whole.
     shutil.rmtree(folder, ignore_errors=True)
     folder.parent.mkdir(parents=True, exist_ok=True)
     log = beside(folder, ".log")
     on_progress(f"making the environment {folder.name}")
     run_logged([sys.executable, "-m", "venv", str(folder)], log, on_progress, deadline=300.0)
-    (folder / "requirements.txt").write_text("\n".join(pins) + "\n", encoding="utf-8")
     python = str(folder / "bin" / "python")
     install = [python, "-m", "pip", "install", "--disable-pip-version-check", "--no-input", "--progress-bar", "off"]
-    run_logged([*install, "-r", str(folder / "requirements.txt")], log, on_progress, append=True)
+    hashed = [one.requirement() for one in packages if one.sha256 != NO_HASH]
+    if hashed:
+        (folder / "locked.txt").write_text("\n".join(hashed) + "\n", encoding="utf-8")
+        by_hash = ["--require-hashes", "--no-deps", "--only-binary", ":all:", "-r", str(folder / "locked.txt")]
+        run_logged([*install, *by_hash], log, on_progress, append=True)
+    (folder / "requirements.txt").write_text("\n".join(pins) + "\n", encoding="utf-8")
+    if len(hashed) < max(1, len(packages)):
+        run_logged([*install, "-r", str(folder / "requirements.txt")], log, on_progress, append=True)
     run_logged([python, "-m", "pip", "freeze", "--disable-pip-version-check"], folder / "installed.txt", quiet)
     marker = folder / f"{MARKER}.new"
     marker.write_text("\n".join(pins) + "\n", encoding="utf-8")

@@ -48,7 +48,8 @@ def main(arguments: List[str]) -> int:
     except Failure as failure:
         result.update(ok=False, error={"kind": failure.kind, "message": str(failure)})
     except ImportError as error:
-        result.update(ok=False, error={"kind": "Absent", "message": "this board's Python has no {}".format(error.name)})
+        words = "this board's Python ({}) has no {}".format(sys.executable, error.name)
+        result.update(ok=False, error={"kind": "Absent", "message": words})
     except Exception as error:
         # A runtime tells what went wrong by the attribute `kind`; it cannot import this file's Failure.
         kind = getattr(error, "kind", "Internal")

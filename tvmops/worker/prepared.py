@@ -23,7 +23,6 @@ class Prepared(NamedTuple):
     versions: Dict[str, Any] = {}
     torchscript: Optional[Path] = None
     mxnet: Optional[Tuple[Path, Path]] = None
-    tflite: Optional[Path] = None
     relay: Optional[Path] = None
     specs: Dict[str, Any] = {}
     folder: Optional[Path] = None

@@ -125,6 +125,23 @@ def test_a_missing_model_file_is_a_fault_of_the_sweep_file(tmp_path: Path) -> No
     assert first["sha256"] != second["sha256"]
 
 
+def test_a_source_may_be_made_of_several_files(tmp_path: Path) -> None:
+    text = """workloads:
+  - name: a
+    source: {kind: gluon, symbol: {path: a.json}, params: {path: a.params}}
+  - {name: b, source: {kind: torch, call: "m:f", kwargs: {path: of the function}}}
+"""
+    path = written(tmp_path, text)
+    (tmp_path / "a.json").write_bytes(b"{}")
+    with pytest.raises(ConfigError, match=r"tiny\.yml:3:66: no such file: .*a\.params"):
+        load_sweep(path)
+    (tmp_path / "a.params").write_bytes(b"weights")
+    gluon, torch = (workload.document["source"] for workload in load_sweep(path).workloads)
+    assert gluon["symbol"]["path"] == str(tmp_path / "a.json")
+    assert set(gluon["params"]) == {"path", "sha256"}
+    assert torch["kwargs"] == {"path": "of the function"}
+
+
 def test_an_unknown_sweep_names_the_nearest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By its short name, too."""
     monkeypatch.chdir(tmp_path)

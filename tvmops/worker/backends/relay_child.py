@@ -38,18 +38,7 @@ def from_torch(files, inputs):
     return relay.frontend.from_pytorch(network, shapes)
 
 
-def from_tflite(files, inputs):
-    """A flatbuffer; inputs by their names in it."""
-    import tflite
-    from tvm import relay
-
-    model = tflite.Model.GetRootAsModel(Path(files[0]).read_bytes(), 0)
-    shapes = {name: tuple(spec["shape"]) for name, spec in inputs.items()}
-    dtypes = {name: spec["dtype"] for name, spec in inputs.items()}
-    return relay.frontend.from_tflite(model, shape_dict=shapes, dtype_dict=dtypes)
-
-
-FRAMEWORKS = {"mxnet": from_mxnet, "torch": from_torch, "tflite": from_tflite}
+FRAMEWORKS = {"mxnet": from_mxnet, "torch": from_torch}
 
 
 def main() -> None:

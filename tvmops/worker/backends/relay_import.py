@@ -32,8 +32,6 @@ def import_model(prepared: Prepared) -> RelayModule:
         return _by_child("mxnet", prepared, [str(path) for path in prepared.mxnet])
     if prepared.torchscript is not None:
         return _by_child("torch", prepared, [str(prepared.torchscript)])
-    if prepared.tflite is not None:
-        return _by_child("tflite", prepared, [str(prepared.tflite)])
     if prepared.onnx is not None:
         return _from_onnx(prepared.onnx)
     raise JobError("BadInput", f"Relay reads none of this model's forms; {prepared.missing or 'it has none'}")
