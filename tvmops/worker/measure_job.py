@@ -57,13 +57,14 @@ def _on_board(
     with job.phase("upload"):
         board.upload(artifact)
     with job.phase("load"):
-        board.load(artifact, known.inputs, settings["threads"], workload.get("options") or {})
+        board.load(artifact, known.inputs, settings["threads"], job.options)
     with job.phase("first_run"):
         first = board.run()
     with job.phase("check"):
         outputs = reference.name_outputs(list(known.outputs), board.outputs())
         found = compare(known.outputs, outputs, tolerance_of(workload))
         verdict = _solved(workload, known, outputs)
+        details = board.details()
         picture = draw(workload, known.knowledge, list(outputs.values()), job.cache_dir, job.directory)
     with job.phase("warmup"):
         number = runs_per_sample(board.warm_up(max(1, settings["warmup"])), settings)
@@ -75,6 +76,7 @@ def _on_board(
             profile = board.profile()
     return {
         **({"profile": profile} if profile is not None else {}),
+        **details,
         "samples": [float(sample) for sample in samples],
         "runs_per_sample": number,
         "first_run_seconds": first,
