@@ -140,6 +140,25 @@ def tracked(tracker: str, key: str, port: str = "") -> dict[str, Any]:
     return found
 
 
+def shared(tracker: str, key: str) -> dict[str, Any]:
+    """Compute on a board that others want, too; when the session began and ended."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = build("x86_64", folder)
+        session = rpc.connect_tracker("127.0.0.1", int(tracker)).request(key, session_timeout=SECONDS)
+        began = time.monotonic()
+        found = run(session, path, "net.so")
+        ended = time.monotonic()
+    return {**found, "began": began, "ended": ended}
+
+
+def holds(tracker: str, key: str) -> dict[str, Any]:
+    """Have a board until killed."""
+    session = rpc.connect_tracker("127.0.0.1", int(tracker)).request(key, session_timeout=SECONDS)
+    print("holding", flush=True)
+    time.sleep(SECONDS)
+    return {"cpu": bool(session.cpu(0).exist)}
+
+
 def waits(port: str, seconds: str) -> dict[str, Any]:
     """Two sessions at once: when each began, and what the one says that stays too long."""
     first = connect(port, seconds=float(seconds))
@@ -158,7 +177,7 @@ def native(port: str, library: str, function: str) -> dict[str, Any]:
     return {"ended": failure(called)}
 
 
-ACTIONS = {action.__name__: action for action in (everything, linked, tracked, waits, native)}
+ACTIONS = {action.__name__: action for action in (everything, linked, tracked, shared, holds, waits, native)}
 
 if __name__ == "__main__":
     arguments = dict(word.split("=", 1) for word in sys.argv[2:])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import socket
 import struct
@@ -18,20 +17,19 @@ from typing import Any
 
 import processes
 import pytest
+from lean_boards import KEY, LEAN, make_lean_prefix
 from rpc_clients import CLIENT, relay_client, say
 from ssh_servers import free_port
 
 from tvmops.connection import Connection, connect
 from tvmops.errors import RpcError
 from tvmops.inventory import Host
-from tvmops.paths import project_root
 from tvmops.rpc import Answer, BoardRpc, BoardServer, handshake
 from tvmops.rpc.board import ServerPlace, look
 from tvmops.rpc.control import stop
 from tvmops.rpc.handshake import MAGIC
 from tvmops.stack import ensure_environment, load_stack
 
-LEAN = project_root() / "playbooks" / "files" / "lean"
 NATIVE = r"""
 #include <unistd.h>
 #include <stdlib.h>
@@ -288,21 +286,11 @@ def test_what_hinders_the_start_is_one_line(server: Lean, library: str, tmp_path
 
 # As a release on a board without root -----------------------------------------------------------------------------
 
-KEY = "00112233445566aa"
-
 
 @pytest.fixture
 def place(library: str, tmp_path: Path) -> Iterator[Connection]:
     """A host whose current release has the lean server; port and key are of its own."""
-    prefix = tmp_path / "prefix"
-    release = prefix / "releases" / KEY
-    shutil.copytree(LEAN, release / "libexec")
-    (release / "lib").mkdir()
-    shutil.copy(library, release / "lib")
-    manifest = {"server": "lean", "options": {"USE_RPC": "ON", "USE_SORT": "ON", "USE_CUDA": "OFF"}, "files": {}}
-    (release / "manifest.json").write_text(json.dumps(manifest))
-    (release / "VERSION").write_text(f"stack=relay-0.19\ntvm=0.19.0\narch=x86_64\nkey={KEY}\n")
-    (prefix / "current").symlink_to(f"releases/{KEY}")
+    prefix = make_lean_prefix(tmp_path / "prefix", Path(library))
     variables = {"ansible_connection": "local", "tvmops_unprivileged": True, "tvmops_prefix": str(prefix)}
     opened = connect(Host("here", {**variables, "tvm_rpc_port": free_port(), "tvm_rpc_key": "mine"}))
     yield opened
@@ -332,9 +320,24 @@ def test_a_release_with_the_lean_server_is_handled_as_any_other(place: Connectio
     server.close()
 
 
-def test_a_tracked_server_is_no_place_to_measure(place: Connection) -> None:
-    place.host.vars["tvm_rpc_tracker"] = "127.0.0.1:9190"
-    with pytest.raises(RpcError, match=r"here: its RPC server belongs to the tracker 127.0.0.1:9190"):
+def test_a_tracked_server_is_measured_on_through_its_tracker_unless_that_has_others_of_its_key(
+    place: Connection, start: Callable[..., Lean], client: Callable[..., dict[str, Any]]
+) -> None:
+    tracker = start(program="rpc_tracker.py")
+    tracked = ("--tracker", f"127.0.0.1:{tracker.port}", "--key", "mine")
+    server = start(*tracked)
+    place.host.vars.update(tvm_rpc_tracker=f"127.0.0.1:{tracker.port}", tvm_rpc_port=server.port)
+    rpc = BoardRpc(lambda _: "0.19.0")
+    endpoint = rpc.open(place, "relay-0.19")
+    for _ in range(2):
+        assert client("everything", port=endpoint.port)["difference"] < 1e-4
+    twin = start(*tracked)
+    tracker.until(lambda: "registered as" in twin.log.read_text())
+    with pytest.raises(RpcError, match=r"here: its tracker .* has 2 servers of the key 'mine'"):
+        rpc.open(place, "relay-0.19")
+    rpc.close()
+    place.host.vars["tvm_rpc_key"] = "other"
+    with pytest.raises(RpcError, match=r"here: its tracker .* has no server of the key 'other'"):
         BoardRpc(lambda _: "0.19.0").open(place, "relay-0.19")
 
 

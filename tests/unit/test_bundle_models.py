@@ -118,6 +118,24 @@ def test_models_beside_the_sweep_file_travel_beside_it(index: Path, tmp_path: Pa
     assert (model.path.read_text(), model.companion("labels.json")) == ("m.onnx", b"labels.json")
 
 
+def test_files_of_a_darknet_network_travel_and_what_is_on_the_web_is_said(index: Path, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    for name in ("net.cfg", "names"):
+        (home / name).write_text(name)
+    weights = {"url": ["https://x/net.weights", "https://y/net.weights"], "sha256": "ab"}
+    network = {
+        "source": {"kind": "darknet", "cfg": "net.cfg", "weights": weights},
+        "task": {"kind": "detection", "labels": {"path": "names"}},
+    }
+    folder, lock = unpack_bundle(packed(tmp_path, sweep_file(home / "s.yml", network)))
+    assert lock["not_in_it"] == ["sweep s, workload w0: https://x/net.weights"]
+    shutil.rmtree(home)
+    document = load_sweep(str(folder / "sweeps" / "s" / "s.yml")).workloads[0].document
+    assert Path(document["source"]["cfg"]["path"]).read_text() == "net.cfg"
+    assert Path(document["task"]["labels"]["path"]).read_text() == "names"
+
+
 def test_what_cannot_be_had_is_named_with_its_line(index: Path, tmp_path: Path) -> None:
     index.mkdir()
     gone = sweep_file(tmp_path / "g.yml", {"source": {"kind": "wheel", **source("gone", "ab" * 32, MODEL)}})

@@ -8,12 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tvmops.bench import fields
+from tvmops.bench import fields, sources
 from tvmops.bench.fields import kind_of, plain
 from tvmops.bench.tuning_choice import NO_TUNING, TuneSettings, TuningChoice, read_choices, read_settings
-from tvmops.digests import file_sha256
 from tvmops.errors import ConfigError
-from tvmops.paths import exists, find_project_file, user_path
+from tvmops.paths import find_project_file
 from tvmops.source import Map, Position, Problems, Seq, did_you_mean, load_yaml
 
 BASELINES = ("onnxruntime", "torch", "mxnet", "trtexec", "trtexec-fp16")
@@ -225,28 +224,11 @@ def _workload(item: Map, problems: Problems) -> Workload:
             problems.add(item.at(key), f"'{key}' must be a mapping, not {kind_of(item[key])}")
     document = {key: plain(value) for key, value in item.items() if key != "description"}
     if isinstance(source, Map):
-        document["source"] = _with_files(source, problems)
+        document["source"] = sources.source_document(source, problems)
+    if isinstance(item.get("task"), Map):
+        document["task"] = sources.task_document(item["task"], problems)
     name = _name(item, problems) if "name" in item else ""
     return Workload(name, document, item.position, fields.text(item, "description", problems))
-
-
-def _with_files(source: Map, problems: Problems) -> dict[str, Any]:
-    """The files of this machine's disk that a source names as 'path', at any depth: known by their content."""
-    found = {}
-    for key, value in source.items():
-        nested = isinstance(value, Map) and key != "kwargs"  # those are a function's own
-        found[key] = _with_files(value, problems) if nested else plain(value)
-    given = source.get("path")
-    if given is None and source.get("kind") != "file":
-        return found
-    if not isinstance(given, str):
-        problems.add(source.position, "a source of kind 'file' needs a 'path'")
-        return {}
-    path = (Path(source.position.path).parent / user_path(given)).absolute()
-    if not (exists(path) and path.is_file()):
-        problems.add(source.at("path"), f"no such file: {path}", "paths are relative to the sweep file")
-        return {}
-    return {"sha256": file_sha256(path), **found, "path": str(path)}
 
 
 def _check_inputs(item: Map, problems: Problems) -> None:

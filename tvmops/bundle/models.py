@@ -37,11 +37,10 @@ def collect_models(sweeps: Sequence[Sweep], tell: Callable[[str], None]) -> Part
         for workload in sweep.workloads:
             for source in _wheels(workload):
                 models.add(_add_wheel(part, source, workload, tell))
-            for one in _mappings(workload.document["source"]):
-                if "url" in one:
-                    part.not_in_it.append(f"sweep {sweep.name}, workload {workload.name}: {one['url']}, a 'url'")
             for path in _own_files(workload):
                 models |= _add_own(part, path, sweep, workload, folder)
+            for url in _urls(workload):
+                part.not_in_it.append(f"sweep {sweep.name}, workload {workload.name}: {url}")
         part.about["sweeps"][sweep.path.stem] = {"file": file, "models": sorted(models)}
     return part
 
@@ -106,12 +105,23 @@ def _add_wheel(part: Part, source: Mapping[str, Any], workload: Workload, tell: 
 
 
 def _own_files(workload: Workload) -> Iterator[Path]:
-    """The files of this machine's disk that a model is made of, and those beside them that the workload names."""
-    paths = [Path(one["path"]) for one in _mappings(workload.document["source"]) if isinstance(one.get("path"), str)]
-    yield from paths
-    for one in _mappings(workload.document) if paths else ():
-        beside = [paths[0].parent / str(value) for key, value in one.items() if key.endswith("_member")]
+    """Files of this machine's disk, and those beside a model that the workload names."""
+    source = workload.document["source"]
+    if source["kind"] != "file":
+        yield from (Path(one["path"]) for one in _mappings(workload.document) if "path" in one and "sha256" in one)
+        return
+    path = Path(source["path"])
+    yield path
+    for one in _mappings(workload.document):
+        beside = [path.parent / str(value) for key, value in one.items() if key.endswith("_member")]
         yield from (file for file in beside if file.is_file())
+
+
+def _urls(workload: Workload) -> Iterator[str]:
+    """What the worker fetches from the web by itself."""
+    for one in _mappings(workload.document):
+        if "url" in one:
+            yield one["url"] if isinstance(one["url"], str) else str(one["url"][0])
 
 
 def _add_own(part: Part, path: Path, sweep: Sweep, workload: Workload, folder: str) -> set[str]:

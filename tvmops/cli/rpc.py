@@ -1,4 +1,4 @@
-"""Commands about the RPC servers on boards: rpc.status, rpc.restart, rpc.stop."""
+"""Commands about the RPC servers on boards: rpc.status, rpc.restart, rpc.stop. rpc_fleet.py has the others."""
 
 from __future__ import annotations
 
@@ -6,35 +6,66 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from tvmops.cli.common import HOST_HELP, INVENTORY_HELP, command, load, select
+from tvmops.cli.provision import HELP
+from tvmops.cli.rpc_fleet import COMMANDS as FLEET_COMMANDS
+from tvmops.cli.rpc_fleet import GROUP_HELP, chosen, told
+from tvmops.cli.rpc_view import complain, line, row, tracker_lines
 from tvmops.errors import RpcError, TvmopsError
 
 if TYPE_CHECKING:
     from tvmops.inventory.model import Host
-    from tvmops.rpc import BoardServer, ServerStatus
+    from tvmops.rpc import BoardServer
+    from tvmops.rpc.gateway_files import GatewayState
+    from tvmops.rpc.look import BoardLook
 
 FORKS = 32
 
 
-@command(help={"host": HOST_HELP, "inventory": INVENTORY_HELP, "json_": "as JSON"})
-def status(ctx: Any, host: str, inventory: str | None = None, json_: bool = False) -> None:
-    """Do the RPC servers answer a handshake, who listens, and which runtime do they serve."""
-    found = _each(select(load(inventory), host), lambda server: server.status())
+@command(
+    iterable=["extra_vars"],
+    help={
+        "host": HOST_HELP,
+        "group": GROUP_HELP,
+        "inventory": INVENTORY_HELP,
+        "key": "also fail when no tracker of these boards knows this key",
+        "extra-vars": HELP["extra-vars"],
+        "json_": "as JSON",
+    },
+)
+def status(  # noqa: PLR0917
+    ctx: Any,
+    host: str = "",
+    group: str = "",
+    inventory: str | None = None,
+    key: str = "",
+    extra_vars: list[str] | None = None,
+    json_: bool = False,
+) -> None:
+    """Each board in one word (free, busy, no server, unreachable ...), who holds it, its version; trackers and keys."""
+    from tvmops.rpc import gateway_files as files
+
+    hosts = select(load(inventory), chosen(host, group))
+    told(hosts, extra_vars)
+    gateways = files.gateways()
+    found = _looks(hosts, gateways)
     if json_:
-        rows = [asdict(one) if not isinstance(one, TvmopsError) else {"problem": str(one)} for one in found.values()]
-        print(json.dumps(dict(zip(found, rows, strict=True)), indent=1))
+        print(json.dumps({name: row(one) for name, one in found.items()}, indent=1))
     else:
         for name, one in found.items():
-            print(f"{name:<16} {_text(one)}")
-    bad = [name for name, one in found.items() if isinstance(one, TvmopsError) or one.problem]
-    if bad:
-        raise RpcError(
-            f"{len(bad)} of {len(found)} RPC servers do not answer: {', '.join(bad)}",
-            f"tvmops rpc.restart --host {','.join(bad)}",
-        )
+            print(f"{name:<16} {line(one)}")
+        for text in tracker_lines([one for one in gateways if one.boards.keys() & found.keys()]):
+            print(text)
+    complain(found)
+    if key:
+        known = sorted({one.tracker.key for one in found.values() if one.tracker and one.tracker.summary})
+        if key not in known:
+            raise RpcError(
+                f"unknown key '{key}': the trackers of these boards know {', '.join(known) or 'none'}",
+                "tvmops rpc.up brings boards to a tracker",
+            )
 
 
 @command(help={"host": HOST_HELP, "inventory": INVENTORY_HELP})
@@ -46,7 +77,17 @@ def restart(ctx: Any, host: str, inventory: str | None = None) -> None:
 @command(help={"host": HOST_HELP, "inventory": INVENTORY_HELP})
 def stop(ctx: Any, host: str, inventory: str | None = None) -> None:
     """Stop the RPC servers and everything they started; where systemd owns them, until the next boot or restart."""
-    _report(_each(select(load(inventory), host), lambda server: server.stop()), "stopped")
+    from tvmops.rpc import gateway_files as files
+
+    hosts = select(load(inventory), host)
+    for gateway in files.gateways():
+        kept = [one.name for one in hosts if one.name in gateway.boards]
+        if kept:
+            raise RpcError(
+                f"gateway '{gateway.name}' serves {', '.join(kept)} and would start what is stopped",
+                f"end it first: tvmops rpc.down --group {gateway.name}",
+            )
+    _report(_each(hosts, lambda server: server.stop()), "stopped")
 
 
 def _report(found: dict[str, Any], well: str) -> None:
@@ -85,18 +126,15 @@ def _each(hosts: Sequence[Host], action: Callable[[BoardServer], Any]) -> dict[s
         return dict(zip((host.name for host in hosts), pool.map(one, hosts), strict=True))
 
 
-def _text(one: ServerStatus | TvmopsError) -> str:
-    if isinstance(one, TvmopsError):
-        return f"unknown: {one.message}"
-    word = "DOWN" if one.problem else ("serving a client" if one.busy else "answers")
-    parts = [f"{word:<17} port {one.port}"]
-    if one.release is not None:
-        parts.append(f"TVM {one.release.tvm}, release {one.release.key} ({one.release.stack})")
-        if one.running_release and one.running_release != one.release.key:
-            parts.append(f"but runs release {one.running_release}: restart it")
-    if one.problem:
-        parts.append(one.problem)
-    return "; ".join(parts)
+def _looks(hosts: Sequence[Host], gateways: Sequence[GatewayState]) -> dict[str, BoardLook]:
+    from tvmops.rpc.look import look_at
+    from tvmops.stack import load_stack
+
+    stacks = {str(host.vars["tvm_stack"]) for host in hosts if host.vars.get("tvm_stack")}
+    versions = {name: load_stack(name).version for name in stacks}
+    with ThreadPoolExecutor(max_workers=max(1, min(FORKS, len(hosts)))) as pool:
+        looks = pool.map(lambda one: look_at(one, versions.get(str(one.vars.get("tvm_stack")), ""), gateways), hosts)
+        return dict(zip((host.name for host in hosts), looks, strict=True))
 
 
-COMMANDS = [status, restart, stop]
+COMMANDS = [status, restart, stop, *FLEET_COMMANDS]

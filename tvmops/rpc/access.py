@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tvmops.connection import Connection
-from tvmops.errors import RpcError
 from tvmops.rpc.server import BoardServer, OnProgress, quiet
+from tvmops.rpc.tracked import TrackedDoor
 from tvmops.rpc.versions import check_release, current_release
 
 
@@ -30,6 +30,7 @@ class BoardRpc:
         self._version_of = version_of
         self._on_progress = on_progress
         self._server: BoardServer | None = None
+        self._door: TrackedDoor | None = None
 
     def open(self, connection: Connection, stack: str) -> Endpoint:
         """A server that has just answered a handshake and carries `stack`'s runtime; started when it is down.
@@ -37,17 +38,13 @@ class BoardRpc:
         Raises RpcError (also when runtime and compiler differ), BecomeError, HostUnreachable.
         """
         server = self._of(connection)
-        if server.place.tracker:
-            raise RpcError(
-                f"{server.name}: its RPC server belongs to the tracker {server.place.tracker} (tvm_rpc_tracker) and "
-                "serves no other clients",
-                "to measure on it, take the variable away and run playbooks/rpc-server.yml",
-            )
         release = current_release(connection, server.place)
         check_release(server.name, release, stack, self._version_of(stack))
         before = server.restarts
         port = server.ensure()
         self.restarts += server.restarts - before
+        if server.place.tracker:
+            port = self._door_of(server).port
         return Endpoint("127.0.0.1", port, release.tvm, server.place.key)
 
     def restore(self, connection: Connection, stack: str) -> None:
@@ -56,6 +53,9 @@ class BoardRpc:
 
     def close(self) -> None:
         """Close the tunnel."""
+        if self._door is not None:
+            self._door.close()
+            self._door = None
         if self._server is not None:
             self._server.close()
             self._server = None
@@ -65,3 +65,11 @@ class BoardRpc:
             self.close()
             self._server = BoardServer(connection, self._on_progress)
         return self._server
+
+    def _door_of(self, server: BoardServer) -> TrackedDoor:
+        """The way through the board's tracker, which serves no other clients."""
+        if self._door is None:
+            self._door = TrackedDoor(server)
+        else:
+            self._door.check()
+        return self._door

@@ -78,6 +78,14 @@ class PortState:
         """Whether another program than TVM's RPC server has the port."""
         return self.listening and not self.tvm
 
+    @property
+    def key(self) -> str | None:
+        """The key that the server was started with; None when its command line is not known."""
+        if not self.tvm or not self.command:
+            return None
+        found = re.search(r"--key[= ](\S+)", self.command)
+        return found[1] if found else ""
+
 
 def run_as_owner(
     connection: Connection, place: ServerPlace, script: str, *, stdin: bytes = b"", timeout: float = SHORT_SECONDS

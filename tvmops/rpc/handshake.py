@@ -33,6 +33,17 @@ def handshake(port: int, *, host: str = "127.0.0.1", key: str = PROBE_KEY, deadl
     With the default key a healthy server answers MISMATCH: it is proved alive and no session process is started.
     Raises RpcError: nothing listens, no answer in time, or the other side speaks something else.
     """
+    peer, answer, _ = knock(port, host=host, key=key, deadline=deadline)
+    with peer, contextlib.suppress(OSError):
+        peer.shutdown(socket.SHUT_RDWR)  # an orderly end, also of a session that was accepted
+    return answer
+
+
+def knock(port: int, *, host: str = "127.0.0.1", key: str, deadline: float) -> tuple[socket.socket, Answer, str]:
+    """A connection to the server at `host`:`port`, its answer to `key`, and its own key where it accepts.
+
+    Raises RpcError as handshake does.
+    """
     end = time.monotonic() + deadline
     where = f"port {port}"
     try:
@@ -41,25 +52,22 @@ def handshake(port: int, *, host: str = "127.0.0.1", key: str = PROBE_KEY, deadl
         raise RpcError(f"{where}: does not answer: no connection within {deadline:.0f} s, its queue is full") from error
     except OSError as error:
         raise RpcError(f"{where}: nothing listens ({error.strerror or error})") from error
-    with peer:
+    with contextlib.ExitStack() as failing:
+        failing.callback(peer.close)
         try:
             peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             name = key.encode()
             peer.sendall(struct.pack("<ii", MAGIC, len(name)) + name)
-            answer = _answer(_receive(peer, 4, end), where)
-            if answer is Answer.ACCEPTED:
-                _read_key(peer, end, where)
-            return answer
+            answer = _answer(receive(peer, 4, end), where)
+            own = read_key(peer, end, where) if answer is Answer.ACCEPTED else ""
         except TimeoutError as error:
             raise RpcError(
                 f"{where}: does not answer: the port is open, but no handshake came back within {deadline:.0f} s"
             ) from error
         except OSError as error:
             raise RpcError(f"{where}: closed the connection in the handshake ({error.strerror or error})") from error
-        finally:
-            # An orderly end, also of a session that was accepted.
-            with contextlib.suppress(OSError):
-                peer.shutdown(socket.SHUT_RDWR)
+        failing.pop_all()
+    return peer, answer, own
 
 
 def _answer(raw: bytes, where: str) -> Answer:
@@ -69,14 +77,16 @@ def _answer(raw: bytes, where: str) -> Answer:
         raise RpcError(f"{where}: answered {raw!r}, which is not TVM's RPC protocol") from None
 
 
-def _read_key(peer: socket.socket, end: float, where: str) -> str:
-    length = struct.unpack("<i", _receive(peer, 4, end))[0]
+def read_key(peer: socket.socket, end: float, where: str) -> str:
+    """A key with its length before it, until `end` on the monotonic clock. Raises RpcError, OSError, TimeoutError."""
+    length = struct.unpack("<i", receive(peer, 4, end))[0]
     if not 0 <= length <= MAX_KEY:
         raise RpcError(f"{where}: announces a key of {length} bytes, which is not TVM's RPC protocol")
-    return _receive(peer, length, end).decode("utf-8", "replace")
+    return receive(peer, length, end).decode("utf-8", "replace")
 
 
-def _receive(peer: socket.socket, count: int, end: float) -> bytes:
+def receive(peer: socket.socket, count: int, end: float) -> bytes:
+    """Exactly `count` bytes, until `end` on the monotonic clock. Raises OSError, TimeoutError."""
     data = b""
     while len(data) < count:
         left = end - time.monotonic()

@@ -32,7 +32,7 @@ def quiet(_text: str) -> None:
 
 @dataclass(frozen=True)
 class ServerStatus:
-    """What is known of a server: `problem` is empty when it answers."""
+    """What is known of a server: `problem` is empty when it answers. `key` is what it was started with, if known."""
 
     host: str
     port: int
@@ -41,6 +41,9 @@ class ServerStatus:
     release: Release | None
     running_release: str | None
     pid: int | None
+    listening: bool = True
+    foreign: bool = False
+    key: str | None = None
 
 
 class BoardServer:
@@ -70,12 +73,12 @@ class BoardServer:
 
         Waits `busy_seconds` for another client's session to end. Raises RpcError, BecomeError, HostUnreachable.
         """
-        problem = self._problem(ANSWER_SECONDS)
+        problem = self.problem(ANSWER_SECONDS)
         if problem:
             waited = self._waited_for_session(busy_seconds)
             # Asked twice: a session may have ended between question and look. After a session the server first takes
             # what queued up, and a connection that found the queue full is tried again late.
-            problem = self._problem(AFTER_SESSION_SECONDS if waited else ANSWER_SECONDS)
+            problem = self.problem(AFTER_SESSION_SECONDS if waited else ANSWER_SECONDS)
         if problem:
             self._on_progress(f"{self.name}: RPC server: {problem}; restarting it")
             self.restart()
@@ -109,7 +112,7 @@ class BoardServer:
         self.restarts += 1
         control.restart(self.connection, self.place)
         end = time.monotonic() + deadline
-        while problem := self._problem(ANSWER_SECONDS):
+        while problem := self.problem(ANSWER_SECONDS):
             if time.monotonic() > end:
                 words = control.last_words(self.connection, self.place)
                 raise RpcError(
@@ -125,7 +128,7 @@ class BoardServer:
 
     def status(self) -> ServerStatus:
         """How the server is, without touching it. Raises HostUnreachable, BecomeError."""
-        problem = self._problem(ANSWER_SECONDS)
+        problem = self.problem(ANSWER_SECONDS)
         state = look(self.connection, self.place)
         try:
             release: Release | None = current_release(self.connection, self.place)
@@ -143,6 +146,9 @@ class BoardServer:
             release=release,
             running_release=state.release,
             pid=state.pid,
+            listening=state.listening,
+            foreign=state.foreign,
+            key=state.key,
         )
 
     def close(self) -> None:
@@ -151,8 +157,8 @@ class BoardServer:
             self._tunnel.close()
             self._tunnel = None
 
-    def _problem(self, deadline: float) -> str:
-        """Why the server does not answer; empty when it does."""
+    def problem(self, deadline: float = ANSWER_SECONDS) -> str:
+        """Why the server does not answer within `deadline` seconds; empty when it does. Raises HostUnreachable."""
         try:
             handshake(self.port(), deadline=deadline)
         except RpcError as error:

@@ -12,7 +12,7 @@ from .failures import JobError
 from .formats import FORMATS
 from .job import Job, file_sha256
 from .models import fetch
-from .tasks import TASKS
+from .tasks import draw, learn, settings_of, task_of
 from .tuning.logs import refuse_foreign
 
 ARTIFACT = "model.so"
@@ -25,8 +25,8 @@ def run(job: Job, backend: Any, hung: Callable[[], None]) -> Dict[str, Any]:
     `hung` is not used: pip, compilers and TVM's passes end by themselves, and the controller's deadline stands behind.
     """
     workload = job.workload
-    task_settings = workload.get("task") or {"kind": "raw"}
-    task = _task(task_settings)
+    task_settings = settings_of(workload)
+    task = task_of(workload)
     with job.phase("fetch"):
         model = fetch(workload["source"], job.cache_dir)
     handler = FORMATS[model.format]
@@ -36,9 +36,12 @@ def run(job: Job, backend: Any, hung: Callable[[], None]) -> Dict[str, Any]:
         prepared = handler.prepare(model, specs, inputs, job.directory)
     with job.phase("reference"):
         outputs = handler.run_reference(prepared, inputs)
+        values = list(outputs.values())
+        knowledge = learn(workload, knowledge, values)
         known = reference.Reference(inputs, outputs, knowledge)
         reference.save(job.directory / REFERENCE, known)
-        verdict = task.check(task_settings, knowledge, list(outputs.values()))
+        verdict = task.check(task_settings, knowledge, values)
+        picture = draw(workload, knowledge, values, job.cache_dir, job.directory)
         if not verdict["ok"]:
             raise JobError("WrongOutput", _unsolved(workload, verdict))
     built = _build(job, backend, prepared)
@@ -51,6 +54,7 @@ def run(job: Job, backend: Any, hung: Callable[[], None]) -> Dict[str, Any]:
         "inputs": reference.specs(inputs),
         "outputs": reference.specs(outputs),
         "task_check": verdict,
+        "picture": picture,
         "versions": {**backend.versions(), **prepared.versions},
     }
 
@@ -88,13 +92,6 @@ def _compiler(job: Job) -> Any:
     if compiler and shutil.which(compiler) is None:
         raise JobError("Compile", f"the cross compiler '{compiler}' is not installed on this machine")
     return compiler
-
-
-def _task(settings: Dict[str, Any]) -> Any:
-    kind = settings.get("kind")
-    if kind not in TASKS:
-        raise JobError("BadInput", f"unknown task kind '{kind}'; known: {', '.join(sorted(TASKS))}")
-    return TASKS[kind]
 
 
 def _unsolved(workload: Dict[str, Any], verdict: Dict[str, Any]) -> str:

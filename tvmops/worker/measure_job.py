@@ -10,7 +10,7 @@ from . import reference
 from .compare import compare, tolerance_of
 from .failures import JobError
 from .job import Job, failure_result, file_sha256, write_result
-from .tasks import TASKS
+from .tasks import draw, settings_of, task_of
 from .watchdog import deadline
 
 CONNECT_SECONDS = 30.0
@@ -59,6 +59,7 @@ def _on_board(
         outputs = reference.name_outputs(list(known.outputs), board.outputs())
         found = compare(known.outputs, outputs, tolerance_of(workload))
         verdict = _solved(workload, known, outputs)
+        picture = draw(workload, known.knowledge, list(outputs.values()), job.cache_dir, job.directory)
     with job.phase("warmup"):
         number = runs_per_sample(board.warm_up(max(1, settings["warmup"])), settings)
     with job.phase("measure"):
@@ -74,12 +75,12 @@ def _on_board(
         "first_run_seconds": first,
         "differences": found,
         "task_check": verdict,
+        "picture": picture,
     }
 
 
 def _solved(workload: Dict[str, Any], known: reference.Reference, outputs: Dict[str, Any]) -> Dict[str, Any]:
-    settings = workload.get("task") or {"kind": "raw"}
-    verdict = TASKS[settings["kind"]].check(settings, known.knowledge, list(outputs.values()))
+    verdict = task_of(workload).check(settings_of(workload), known.knowledge, list(outputs.values()))
     if not verdict["ok"]:
         answer, expected = (json.dumps(verdict[key], ensure_ascii=False) for key in ("answer", "expected"))
         raise JobError("WrongOutput", f"the board's answer is {answer}, expected {expected}; nothing was timed")

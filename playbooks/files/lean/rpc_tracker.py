@@ -1,6 +1,6 @@
 """TVM's RPC tracker without TVM: servers register here, clients ask for one by key and get it when it is free.
 
-    python3 -I rpc_tracker.py [--host 127.0.0.1] [--port 9190]
+    python3 -I rpc_tracker.py [--host 127.0.0.1] [--port 9190] [--with-parent]
 
 It has no authentication: whoever reaches it can send clients anywhere. Loopback only, unless told otherwise.
 Standard library only, Python 3.5 or newer.
@@ -28,6 +28,7 @@ def main(arguments):
     found = argparse.ArgumentParser(description="TVM's RPC tracker without TVM")
     found.add_argument("--host", default="127.0.0.1")
     found.add_argument("--port", type=int, default=9190)
+    found.add_argument("--with-parent", action="store_true", help="end when standard input ends")
     options = found.parse_args(arguments)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
@@ -38,7 +39,7 @@ def main(arguments):
     print("TVM's RPC tracker waits on %s:%d" % listener.getsockname()[:2])
     sys.stdout.flush()
     try:
-        Tracker(listener).serve()
+        Tracker(listener, sys.stdin if options.with_parent else None).serve()
     except KeyboardInterrupt:
         return 0
 
@@ -117,20 +118,27 @@ class Peer(object):
 class Tracker(object):
     """All connections, in one thread."""
 
-    def __init__(self, listener):
+    def __init__(self, listener, parent=None):
+        """`parent` is a stream at whose end the tracker ends, too."""
         self._listener = listener
         self._selector = selectors.DefaultSelector()
         self._queues = {}
         self._peers = set()
         listener.setblocking(False)
         self._selector.register(listener, selectors.EVENT_READ, None)
+        self._parent = parent
+        if parent is not None:
+            self._selector.register(parent, selectors.EVENT_READ, parent)
 
     def serve(self):
-        """Does not return."""
+        """Returns when the parent is gone; without one it does not."""
         while True:
             for key, events in self._selector.select():
                 if key.data is None:
                     self._accept()
+                elif key.data is self._parent:
+                    if not os.read(self._parent.fileno(), 4096):
+                        return
                 elif key.data in self._peers:
                     self._hear(key.data, events)
             self._flush()

@@ -26,7 +26,7 @@ STACKS: dict[str, dict[str, Any]] = {
 }
 NATIVE = {"kind": "llvm", "mtriple": f"{platform.machine()}-linux-gnu", "num-cores": 2}
 GPU = {"kind": "opencl", "device": "intel_graphics"}
-ONE = "workloads: [{name: one, source: {kind: onnx, url: 'https://example.org/x.onnx', sha256: '00'}}]\n"
+ONE = "workloads: [{name: one, source: {kind: generated}}]\n"
 
 
 def read(folder: Path, text: str) -> Sweep:
@@ -164,7 +164,7 @@ def test_a_log_is_known_by_its_content(tmp_path: Path) -> None:
         ("modes: sim\n", {"tvm_stack": "old"}, "stack old of a has none"),
         ("modes: sim\n", {}, "'tvm_vta_tree' does not say where"),
         (
-            "workloads: [{name: one, source: {kind: testing, model: mlp}}]\n",
+            "workloads: [{name: one, source: {kind: testing, network: mlp}}]\n",
             {"tvm_stack": "relax"},
             "source 'testing' is imported by relay only",
         ),

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict
 
 from ..failures import JobError
-from . import file, generated, gluon, onnx, testing, torch, torch_package, wheel
+from . import darknet, file, generated, gluon, onnx, testing, torch, torch_package, wheel
 from .base import Model
 
 SOURCES: Dict[str, Callable[[Dict[str, Any], Path], Model]] = {
@@ -17,6 +17,7 @@ SOURCES: Dict[str, Callable[[Dict[str, Any], Path], Model]] = {
     "testing": testing.fetch,
     "torch": torch.fetch,
     "torch_package": torch_package.fetch,
+    "darknet": darknet.fetch,
     "generated": generated.fetch,
 }
 

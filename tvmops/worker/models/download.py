@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import http.client
 import time
 import urllib.error
 import urllib.request
 from pathlib import Path
-from typing import Any, Dict, Iterator, List
+from typing import Any, Dict, List
 from urllib.parse import unquote, urlsplit
 
 from ..failures import JobError
 from ..job import file_sha256
+from .locked import locked
 
 SILENCE_SECONDS = 60.0
 WHOLE_SECONDS = 3600.0
@@ -53,7 +52,7 @@ def _fetched(place: Dict[str, Any], cache_dir: Path, what: str) -> Path:
     name = Path(unquote(urlsplit(url).path)).name or "model"
     target = cache_dir / "models" / str(wanted) / name
     target.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(target.parent / ".lock"):
+    with locked(target.parent / ".lock"):
         if target.is_file() and file_sha256(target) == wanted:
             return target
         problems: List[str] = []
@@ -121,11 +120,3 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, urllib.error.URLError):
         return str(error.reason)
     return str(error) or type(error).__name__
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Two workers that want the same file fetch it once."""
-    with path.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import os
 import subprocess
 import sys
 import tempfile
 import zipfile
 from pathlib import Path
-from typing import Any, Dict, Iterator, List
+from typing import Any, Dict, List
 
 from ..failures import JobError
 from ..job import file_sha256
+from .locked import locked
 
 DOWNLOAD_SECONDS = 600
 
@@ -22,7 +21,7 @@ def wheel_path(source: Dict[str, Any], cache_dir: Path) -> Path:
     """The wheel that `source` (package, version, wheel_sha256, tags) names. Raises JobError (Download)."""
     folder = cache_dir / "wheels" / source["wheel_sha256"]
     folder.mkdir(parents=True, exist_ok=True)
-    with _locked(folder / ".lock"):
+    with locked(folder / ".lock"):
         present = sorted(folder.glob("*.whl"))
         return present[0] if present else _download(source, folder)
 
@@ -108,11 +107,3 @@ def _tag_options(source: Dict[str, Any]) -> List[str]:
     for platform in platforms.split("."):
         options += ["--platform", platform]
     return options
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Two workers that want the same wheel download it once."""
-    with path.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

@@ -9,7 +9,16 @@ import numpy as np
 
 from ..onnx_model import metadata
 from .common import only_input, setting, verdict
-from .pictures import IMAGENET_MEAN, IMAGENET_STD, center_crop, fit_height, normalized, text_line, text_page
+from .pictures import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    fit_height,
+    middle,
+    normalized,
+    scale_short_side,
+    text_line,
+    text_page,
+)
 
 LINE_LABELS = ["0", "180"]
 PAGE_LABELS = ["0", "90", "180", "270"]
@@ -37,7 +46,7 @@ def _page(text: str, degrees: int, width: int, height: int) -> np.ndarray:
     lines = [" ".join(words[start:] + words[:start]) for start in range(len(words))]
     # A camera turned clockwise sees the page turned counter-clockwise; the model names the picture's clockwise turn.
     page = text_page([line * 3 for line in lines], 640, 640, 22).rotate(-degrees, expand=True)
-    return normalized(center_crop(page, 256, width, height), IMAGENET_MEAN, IMAGENET_STD)
+    return normalized(middle(scale_short_side(page, 256), width, height), IMAGENET_MEAN, IMAGENET_STD)
 
 
 def check(settings: Dict[str, Any], knowledge: Dict[str, Any], outputs: List[np.ndarray]) -> Dict[str, Any]:

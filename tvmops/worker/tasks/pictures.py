@@ -7,6 +7,8 @@ from typing import Any, Sequence, Tuple
 
 import numpy as np
 
+from ..failures import JobError
+
 PAPER, INK = 255, 0
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -71,15 +73,30 @@ def normalized(picture: Any, mean: Sequence[float], std: Sequence[float]) -> np.
     return np.ascontiguousarray(scaled.transpose(2, 0, 1), dtype=np.float32)
 
 
-def center_crop(picture: Any, short_side: int, width: int, height: int) -> Any:
-    """The middle of the picture after its shorter side was scaled to `short_side`."""
+def scale_short_side(picture: Any, size: int, resample: str = "bicubic") -> Any:
+    """The picture with its shorter side `size` long."""
+    scale = size / min(picture.width, picture.height)
+    return stretch(picture, round(picture.width * scale), round(picture.height * scale), resample)
+
+
+def stretch(picture: Any, width: int, height: int, resample: str = "bicubic") -> Any:
+    """Exactly this size, its shape lost. Raises JobError (BadInput) for a filter that Pillow has not."""
     from PIL import Image
 
-    scale = short_side / min(picture.width, picture.height)
-    size = max(width, round(picture.width * scale)), max(height, round(picture.height * scale))
-    scaled = picture.resize(size, Image.BICUBIC)
-    left, top = (scaled.width - width) // 2, (scaled.height - height) // 2
-    return scaled.crop((left, top, left + width, top + height))
+    filters = {"nearest": Image.NEAREST, "bilinear": Image.BILINEAR, "bicubic": Image.BICUBIC, "lanczos": Image.LANCZOS}
+    if resample not in filters:
+        raise JobError("BadInput", f"'resample' must be one of {', '.join(sorted(filters))}, not '{resample}'")
+    return picture.resize((width, height), filters[resample])
+
+
+def middle(picture: Any, width: int, height: int) -> Any:
+    """The middle of the picture. Raises JobError (BadInput) where it is smaller than that."""
+    if picture.width < width or picture.height < height:
+        raise JobError(
+            "BadInput", f"a picture of {picture.width}x{picture.height} has no middle of {width}x{height}; scale it up"
+        )
+    left, top = (picture.width - width) // 2, (picture.height - height) // 2
+    return picture.crop((left, top, left + width, top + height))
 
 
 def _font(size: int) -> Any:

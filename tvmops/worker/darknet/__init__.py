@@ -1,0 +1,1 @@
+"""Networks of darknet (cfg + weights), read without darknet and written as ONNX."""
