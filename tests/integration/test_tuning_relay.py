@@ -63,7 +63,9 @@ class Tuner:
     def compile(self, name: str, log: str, method: str) -> dict[str, Any]:
         """The network with a log."""
         tuning = {"kind": "log", "method": method, "path": log}
-        job = make_job(self.folder / name, cache_dir(), "compile", self.workload, target=TARGET, tuning=tuning)
+        job = make_job(
+            self.folder / name, cache_dir(), "compile", self.workload, stack="relay-0.19", target=TARGET, tuning=tuning
+        )
         result = self.worker.run(job, 240)
         assert result["ok"], result
         return result
