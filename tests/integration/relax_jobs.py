@@ -50,7 +50,7 @@ def rpc_server(python: str) -> Iterator[int]:
         text=True,
     )
     try:
-        _wait_until_listening(process, port)
+        wait_until_listening(process, port)
         yield port
     finally:
         os.killpg(process.pid, signal.SIGKILL)
@@ -59,7 +59,7 @@ def rpc_server(python: str) -> Iterator[int]:
             process.stdout.close()
 
 
-def _wait_until_listening(process: subprocess.Popen[str], port: int) -> None:
+def wait_until_listening(process: subprocess.Popen[str], port: int) -> None:
     """By the kernel's table: a connection without a handshake would block the server."""
     deadline = time.monotonic() + 60
     wanted = f"0100007F:{port:04X}"

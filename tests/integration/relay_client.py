@@ -168,6 +168,17 @@ def waits(port: str, seconds: str) -> dict[str, Any]:
     return {"waited": waited, "first": failure(lambda: first.download("x")), "cpu": bool(second.cpu(0).exist)}
 
 
+def compiled(folder: str) -> dict[str, Any]:
+    """model.so and reference.npz as a compile job leaves them, and wrong.npz, which wants another output."""
+    build("x86_64", folder).rename(Path(folder) / "model.so")
+    _, _, data, answer = small_net()
+    meta = json.dumps({"inputs": ["data"], "outputs": ["y"], "input_sha256": "", "knowledge": {}})
+    for name, output in (("reference", answer), ("wrong", answer * 1.1)):
+        arrays = {"input_0": data, "output_0": output, "meta": np.frombuffer(meta.encode(), np.uint8)}
+        np.savez(Path(folder) / f"{name}.npz", **arrays)
+    return {}
+
+
 def native(port: str, library: str, function: str) -> dict[str, Any]:
     """Call a function of a library made by hand: one that hangs, or one that crashes."""
     session = connect(port)
@@ -177,7 +188,7 @@ def native(port: str, library: str, function: str) -> dict[str, Any]:
     return {"ended": failure(called)}
 
 
-ACTIONS = {action.__name__: action for action in (everything, linked, tracked, shared, holds, waits, native)}
+ACTIONS = {action.__name__: action for action in (everything, linked, tracked, shared, holds, waits, compiled, native)}
 
 if __name__ == "__main__":
     arguments = dict(word.split("=", 1) for word in sys.argv[2:])

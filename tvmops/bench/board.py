@@ -9,15 +9,18 @@ import threading
 from pathlib import Path
 from typing import Any, Protocol
 
+from tvmops.bench import job_files
 from tvmops.bench.baseline import run_on_board
+from tvmops.bench.board_local import LocalRuns
 from tvmops.bench.jobs import BoardIdentity
 from tvmops.connection import Connection, connect
 from tvmops.connection.session import AgentSession
-from tvmops.errors import AgentError, HostUnreachable
+from tvmops.errors import AgentError, HostUnreachable, RpcError, TvmopsError
 from tvmops.inventory import FactsCache, Host
 from tvmops.rpc import Endpoint
 
 CPU_SAMPLE_SECONDS = 0.05
+LAST_CONNECT_SECONDS = 8.0  # to end a program there although the sweep has ended
 DEFAULT_PREFIX = "/opt/tvmops"
 # What identical boards have in common: processor, number of cores, and what the device tree calls the board.
 MODEL = (
@@ -32,6 +35,9 @@ class RpcAccess(Protocol):
     def open(self, connection: Connection, stack: str) -> Endpoint | None:
         """A way to a server that has just answered a handshake; starts it when it is down. Raises RpcError."""
 
+    def check(self, connection: Connection, stack: str) -> object:
+        """Raises RpcError unless the board carries the runtime that `stack` compiles for."""
+
     def restore(self, connection: Connection, stack: str) -> None:
         """Restart a server that is dead. Raises RpcError."""
 
@@ -44,6 +50,9 @@ class NoRpc:
 
     def open(self, connection: Connection, stack: str) -> Endpoint | None:
         """Nothing to open."""
+
+    def check(self, connection: Connection, stack: str) -> None:
+        """Nothing to compare."""
 
     def restore(self, connection: Connection, stack: str) -> None:
         """Nothing to restore."""
@@ -60,6 +69,7 @@ class HostBoard:
         self.shares_cpu = bool(host.vars.get("tvmops_shares_cpu", False))
         self._prefix = prefix_of(host)
         self._rpc = rpc
+        self._local_runs = LocalRuns(self._prefix)
         self._lock = threading.Lock()
         self._closed = False
         self._connection: Connection | None = None
@@ -100,9 +110,22 @@ class HostBoard:
         """Run another runtime there."""
         return run_on_board(self._open(), self._prefix, job, files, deadline)
 
-    def run_local(self, job: dict[str, Any], files: dict[str, Path], deadline: float) -> dict[str, Any]:
-        """Run the model there without RPC."""
-        raise NotImplementedError
+    def run_local(
+        self, job: dict[str, Any], files: dict[str, Path], deadline: float, into: Path
+    ) -> dict[str, Any] | None:
+        """Run the model there without RPC. After HostUnreachable, the next call finds what still runs."""
+        if job.get("profile"):
+            return job_files.failure("BadInput", "mode local does not profile operators; measure by RPC (--mode rpc)")
+        try:
+            connection = self._open()
+            self._rpc.check(connection, job["stack"])
+            return self._local_runs.run(connection, job, files, deadline, into, check=self._check_open)
+        except RpcError as error:
+            return job_files.failure("Board", str(error))
+        except HostUnreachable:
+            if self._closed:
+                self._end_local_runs()
+            raise
 
     def reset(self) -> None:
         """Drop agent, tunnel and connection."""
@@ -119,6 +142,16 @@ class HostBoard:
         """End everything; the board cannot be used again."""
         self._closed = True
         self.reset()
+
+    def _end_local_runs(self) -> None:
+        """On a connection of its own: the board's was cut because the sweep ends."""
+        with contextlib.suppress(TvmopsError):  # a board that is gone ends them by itself
+            connection = connect(self.host, LAST_CONNECT_SECONDS)
+            try:
+                for key in self._local_runs.running():
+                    self._local_runs.end(connection, key)
+            finally:
+                connection.close()
 
     def _open(self) -> Connection:
         with self._lock:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from tvmops.bench import vta
 from tvmops.bench.sweep_file import Sweep
 from tvmops.bench.tuning_choice import GENERATION
 from tvmops.errors import ConfigError
@@ -22,7 +23,7 @@ def misfits(sweep: Sweep, host: Host, stack: Mapping[str, Any]) -> list[ConfigEr
     return [
         *_sources(sweep, host, stack),
         *_tuning(sweep, host, stack),
-        *_modes(sweep, host, stack),
+        *_vta(sweep, host, stack),
         *_cuda(sweep, host),
     ]
 
@@ -51,18 +52,16 @@ def _tuning(sweep: Sweep, host: Host, stack: Mapping[str, Any]) -> Iterator[Conf
             )
 
 
-def _modes(sweep: Sweep, host: Host, stack: Mapping[str, Any]) -> Iterator[ConfigError]:
-    if "sim" in sweep.modes:
-        if stack["api"] != "relay" or not str(stack["version"]).startswith(VTA_RELEASES):
-            yield ConfigError(
-                f"{sweep.path}: mode 'sim' is VTA's simulator: stack {stack['name']} of {host.name} has none",
-                f"VTA works with stacks of TVM {' and '.join(VTA_RELEASES)}: relay-0.18, relay-0.19",
-            )
-        elif not host.vars.get("tvm_vta_tree"):
-            yield ConfigError(
-                f"{host.name}: mode 'sim' needs VTA's sources, and the variable 'tvm_vta_tree' does not say where",
-                "give -e tvm_vta_tree=PATH, a TVM 0.18 tree with vta/ and 3rdparty/vta-hw",
-            )
+def _vta(sweep: Sweep, host: Host, stack: Mapping[str, Any]) -> Iterator[ConfigError]:
+    if not vta.wanted(sweep, host):
+        return
+    if stack["api"] != "relay" or not str(stack["version"]).startswith(VTA_RELEASES):
+        yield ConfigError(
+            f"{sweep.path}: VTA (mode 'sim', or a target of its device): stack {stack['name']} of {host.name} has none",
+            f"VTA works with stacks of TVM {' and '.join(VTA_RELEASES)}: relay-0.18, relay-0.19",
+        )
+    else:
+        yield from vta.misfits(sweep, host)
 
 
 def _cuda(sweep: Sweep, host: Host) -> Iterator[ConfigError]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import Any, NamedTuple
 
-from tvmops.bench import targets
+from tvmops.bench import targets, vta
 from tvmops.bench.boundaries import misfits
 from tvmops.bench.sweep_file import BASELINES, LEAST, Measure, Sweep, Workload
 from tvmops.bench.targets import origin
@@ -54,6 +54,11 @@ class _Resolved(NamedTuple):
     threads: int
 
 
+def _simulated(resolved: _Resolved) -> _Resolved:
+    """The simulator runs in a worker's process on this machine, whatever processor the host has."""
+    return _Resolved(dict(vta.SIMULATED), None, resolved.threads)
+
+
 def expand(
     sweep: Sweep,
     hosts: Sequence[Host],
@@ -86,7 +91,7 @@ def expand(
                         workload,
                         host,
                         stack,
-                        *resolved[name],
+                        *(_simulated(resolved[name]) if mode == "sim" else resolved[name]),
                         measure,
                         baselines,
                         name,

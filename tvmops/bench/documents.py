@@ -7,7 +7,7 @@ import json
 import re
 from typing import Any
 
-from tvmops.bench import job_files
+from tvmops.bench import job_files, vta
 from tvmops.bench.cells import Cell
 from tvmops.bench.jobs import Job, target_name
 from tvmops.errors import StackError
@@ -18,10 +18,8 @@ from tvmops.rpc import Endpoint
 def base(job: Job, cell: Cell) -> dict[str, Any]:
     """What every job is told."""
     workload = dict(cell.workload.document)
-    if cell.mode == "sim":
-        options = dict(workload.get("options") or {})
-        options["vta"] = {**(options.get("vta") or {}), "tree": cell.host.vars.get("tvm_vta_tree")}
-        workload["options"] = options
+    if vta.uses_vta(cell.target):
+        workload["options"] = vta.options_of(cell.workload, cell.host)
     return {
         "schema": job_files.SCHEMA,
         "kind": job.kind,

@@ -52,6 +52,8 @@ def condition_values(conditions: Mapping[str, Any]) -> dict[str, float | str]:
 
 
 def _emulation(job: JobRow) -> list[str]:
+    if job.details.get("counters"):
+        return ["times of VTA's simulator are those of this processor and say nothing about an FPGA; its counters do"]
     if job.details.get("emulated"):
         return ["the processor is emulated: times are good for comparing runs of one program, nothing else"]
     return []

@@ -136,7 +136,7 @@ class Executor:
         if host in self._unreachable:
             self._fail_lane(lane, self._unreachable[host])
             return
-        measured = dict.fromkeys(cell.stack for job, cell in lane if job.kind == MEASURE)
+        measured = dict.fromkeys(cell.stack for job, cell in lane if job.kind == MEASURE and cell.mode == "rpc")
         self._runner.prepare(self._boards[host], list(measured))
         for job, cell in lane:
             before = self._wait_for_files(job)

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from tvmops.bench import vta
 from tvmops.bench.cells import Cell, source_extra
 from tvmops.bench.fields import plain
 from tvmops.bench.sweep_file import Measure
@@ -104,6 +105,8 @@ def make_jobs(
 
 def target_name(target: Mapping[str, Any]) -> str:
     """A target in a word or two."""
+    if vta.uses_vta(target):
+        return f"VTA ({target.get('model')})"
     return str(target.get("mcpu") or target.get("mtriple") or target.get("tag") or target.get("kind"))
 
 
@@ -135,8 +138,8 @@ def _compile_job(cell: Cell, stack: Mapping[str, Any], tune: Job | None) -> Job:
     applied = {"tune": tune.key} if tune else cell.tuning.inputs()
     if applied:
         inputs["tuning"] = applied
-    if cell.mode == "sim":
-        inputs["mode"] = cell.mode
+    if vta.uses_vta(cell.target):
+        inputs["vta"] = vta.decisive(cell.workload, cell.host, cell.target)
     variant = cell.tuning.name if cell.tuning.name != "none" else ""
     return Job(COMPILE, cell.workload.name, cell.stack, inputs, needs=tune.key if tune else None, variant=variant)
 

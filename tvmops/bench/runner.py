@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -49,8 +50,10 @@ class Board(Protocol):
     def run_baseline(self, job: dict[str, Any], files: dict[str, Path], deadline: float) -> dict[str, Any]:
         """Run a baseline job with `files` there; its result.json. Error `Absent`: there is no such runtime."""
 
-    def run_local(self, job: dict[str, Any], files: dict[str, Path], deadline: float) -> dict[str, Any]:
-        """Run a measure job on the board itself, without RPC; its result.json."""
+    def run_local(
+        self, job: dict[str, Any], files: dict[str, Path], deadline: float, into: Path
+    ) -> dict[str, Any] | None:
+        """Run a measure job on the board itself, its outcome and outputs into a folder; else what is wrong."""
 
     def reset(self) -> None:
         """Drop the connection; the next call makes a new one."""
@@ -174,15 +177,16 @@ class JobRunner:
                     board.reset()
                 elif job.kind != BASELINE:
                     board.restore_rpc(cell.stack)
-                finished = self._attempt(job, cell, board)
+                # A program that runs on the board by itself is still at it: what it began under is known already.
+                finished = self._attempt(job, cell, board, finished.before if cell.mode == "local" else None)
         finished.started, finished.seconds = started, time.monotonic() - clock
         return finished
 
-    def _attempt(self, job: Job, cell: Cell, board: Board) -> Finished:
+    def _attempt(self, job: Job, cell: Cell, board: Board, before: dict[str, Any] | None = None) -> Finished:
         finished = Finished(job, {}, "", 0.0, shares_cpu=board.shares_cpu)
         try:
             finished.facts = board.facts()
-            finished.before = board.conditions()
+            finished.before = before or board.conditions()
             if job.kind == BASELINE:
                 finished.result = self._run_baseline(job, cell, board)
             else:
@@ -229,11 +233,14 @@ class JobRunner:
         return self._in_worker(job, document, seconds + WORKER_MARGIN_SECONDS)
 
     def _run_local(self, job: Job, document: dict[str, Any], board: Board) -> dict[str, Any]:
-        folder = job_files.start_job(job.key, document)
         files = {"artifact": Path(document["artifact"]), "reference": Path(document["reference"])}
-        result = board.run_local(document, files, self._timeouts.measure)
-        job_files.write_json(folder / "result.json", result)
-        return result
+        with tempfile.TemporaryDirectory(prefix="tvmops-local-") as into:
+            problem = board.run_local(document, files, self._timeouts.measure, Path(into))
+            if problem is not None:
+                job_files.write_json(job_files.start_job(job.key, document) / "result.json", problem)
+                return problem
+            # The same code as for every other measurement says whether the board's answer is right.
+            return self._in_worker(job, {**document, "local": into}, WORKER_MARGIN_SECONDS)
 
     def _run_baseline(self, job: Job, cell: Cell, board: Board) -> dict[str, Any]:
         document = documents.for_board(job, cell)

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tvmops.connection import Connection
+from tvmops.rpc.board import ServerPlace
 from tvmops.rpc.server import BoardServer, OnProgress, quiet
 from tvmops.rpc.tracked import TrackedDoor
-from tvmops.rpc.versions import check_release, current_release
+from tvmops.rpc.versions import Release, check_release, current_release
 
 
 @dataclass(frozen=True)
@@ -38,14 +39,19 @@ class BoardRpc:
         Raises RpcError (also when runtime and compiler differ), BecomeError, HostUnreachable.
         """
         server = self._of(connection)
-        release = current_release(connection, server.place)
-        check_release(server.name, release, stack, self._version_of(stack))
+        release = self.check(connection, stack)
         before = server.restarts
         port = server.ensure()
         self.restarts += server.restarts - before
         if server.place.tracker:
             port = self._door_of(server).port
         return Endpoint("127.0.0.1", port, release.tvm, server.place.key)
+
+    def check(self, connection: Connection, stack: str) -> Release:
+        """The board's current release. Raises RpcError unless it is of the TVM that `stack` compiles with."""
+        release = current_release(connection, ServerPlace.of(connection.host))
+        check_release(connection.host.name, release, stack, self._version_of(stack))
+        return release
 
     def restore(self, connection: Connection, stack: str) -> None:
         """After a job that failed by RPC: restart the server if it is dead. Raises RpcError and kin."""

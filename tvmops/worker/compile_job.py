@@ -61,7 +61,7 @@ def run(job: Job, backend: Any, hung: Callable[[], None]) -> Dict[str, Any]:
 
 def _build(job: Job, backend: Any, prepared: Any) -> Dict[str, Any]:
     artifact = job.directory / ARTIFACT
-    options = job.workload.get("options") or {}
+    options = job.options
     with job.phase("import"):
         module = backend.import_model(prepared, options)
     with job.phase("compile"):

@@ -36,6 +36,11 @@ class Job:
     def cache_dir(self) -> Path:
         return Path(self.settings["cache_dir"])
 
+    @property
+    def options(self) -> Dict[str, Any]:
+        """The workload's options, and where a backend may keep what it makes once for many jobs."""
+        return {**(self.workload.get("options") or {}), "cache_dir": str(self.cache_dir)}
+
     def file(self, key: str) -> Path:
         """The file that job.json names under `key`. Raises JobError (BadInput) when it is not there."""
         name = self.settings.get(key)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import traceback
 from pathlib import Path
 from typing import Any, Callable, Dict, Optional
@@ -39,6 +40,8 @@ def run_job(directory: Path, backend: Any, hung: Callable[[], None]) -> bool:
             words = f"{type(error).__name__}: {first_words(error)}; the whole story is in {directory / 'log.txt'}"
             result = failure_result(JobError("Internal", words), job, backend.versions())
         write_result(directory, result)
+    # The frames of an exception may hold objects that live on a board, and with them its session.
+    gc.collect()
     return bool(result["ok"])
 
 

@@ -10,6 +10,7 @@ from . import reference
 from .compare import compare, tolerance_of
 from .failures import JobError
 from .job import Job, failure_result, file_sha256, write_result
+from .local_outcome import LocalOutcome
 from .tasks import draw, settings_of, task_of
 from .watchdog import deadline
 
@@ -27,13 +28,17 @@ def run(job: Job, backend: Any, hung: Callable[[], None]) -> Dict[str, Any]:
     rpc = job.settings.get("rpc") or {}
     patience = float(rpc.get("connect_timeout", CONNECT_SECONDS))
     with job.phase("connect"), deadline(patience, lambda: _hung(job, backend, hung, patience)):
-        board = backend.connect(rpc, job.settings.get("target") or {})
+        local = job.settings.get("mode") == "local"
+        board = LocalOutcome(job) if local else backend.connect(rpc, job.settings.get("target") or {})
     limit = float(rpc.get("session_timeout", SESSION_SECONDS)) + GRACE_SECONDS
     with deadline(limit, lambda: _hung(job, backend, hung, limit)):
         try:
             outcome = _on_board(job, board, artifact, known, settings)
         finally:
             board.close()
+    if local:
+        job.seconds = board.seconds
+        outcome["peak_rss_bytes"] = board.peak_rss_bytes
     return {
         **outcome,
         "threads": settings["threads"],
@@ -52,13 +57,14 @@ def _on_board(
     with job.phase("upload"):
         board.upload(artifact)
     with job.phase("load"):
-        board.load(artifact, known.inputs, settings["threads"], workload.get("options") or {})
+        board.load(artifact, known.inputs, settings["threads"], job.options)
     with job.phase("first_run"):
         first = board.run()
     with job.phase("check"):
         outputs = reference.name_outputs(list(known.outputs), board.outputs())
         found = compare(known.outputs, outputs, tolerance_of(workload))
         verdict = _solved(workload, known, outputs)
+        details = board.details()
         picture = draw(workload, known.knowledge, list(outputs.values()), job.cache_dir, job.directory)
     with job.phase("warmup"):
         number = runs_per_sample(board.warm_up(max(1, settings["warmup"])), settings)
@@ -70,6 +76,7 @@ def _on_board(
             profile = board.profile()
     return {
         **({"profile": profile} if profile is not None else {}),
+        **details,
         "samples": [float(sample) for sample in samples],
         "runs_per_sample": number,
         "first_run_seconds": first,
@@ -83,7 +90,7 @@ def _solved(workload: Dict[str, Any], known: reference.Reference, outputs: Dict[
     verdict = task_of(workload).check(settings_of(workload), known.knowledge, list(outputs.values()))
     if not verdict["ok"]:
         answer, expected = (json.dumps(verdict[key], ensure_ascii=False) for key in ("answer", "expected"))
-        raise JobError("WrongOutput", f"the board's answer is {answer}, expected {expected}; nothing was timed")
+        raise JobError("WrongOutput", f"the board's answer is {answer}, expected {expected}; no time of it is kept")
     return verdict
 
 

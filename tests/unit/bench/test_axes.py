@@ -26,6 +26,7 @@ STACKS: dict[str, dict[str, Any]] = {
 }
 NATIVE = {"kind": "llvm", "mtriple": f"{platform.machine()}-linux-gnu", "num-cores": 2}
 GPU = {"kind": "opencl", "device": "intel_graphics"}
+VTA = {"kind": "ext_dev", "device": "vta", "model": "pynq"}
 ONE = "workloads: [{name: one, source: {kind: generated}}]\n"
 
 
@@ -162,7 +163,10 @@ def test_a_log_is_known_by_its_content(tmp_path: Path) -> None:
         ("tuning: ansor\n", {"tvm_stack": "relax"}, "tuning 'ansor' is for stacks with relay"),
         ("modes: sim\n", {"tvm_stack": "relax"}, "stack relax of a has none"),
         ("modes: sim\n", {"tvm_stack": "old"}, "stack old of a has none"),
-        ("modes: sim\n", {}, "'tvm_vta_tree' does not say where"),
+        ("modes: sim\n", {}, "a: workload 'one' on VTA: .* in the host variable tvm_vta_tree"),
+        ("modes: sim\n", {"tvm_vta_tree": "/none"}, "/none: no such folder"),
+        ("targets: vta\n", {"tvm_targets": {"vta": VTA}}, "tvm_vta_tree"),
+        ("targets: vta\n", {"tvm_targets": {"vta": VTA}, "tvm_stack": "relax"}, "stack relax of a has none"),
         (
             "workloads: [{name: one, source: {kind: testing, network: mlp}}]\n",
             {"tvm_stack": "relax"},

@@ -27,6 +27,10 @@ DEFINITION = {
     "references": [{"label": "tutorial", "source": "page 3", "seconds": {"net": 0.207}}],
     "workloads": [{"name": "net"}],
 }
+COUNTERS = {
+    "gemm_counter": {"counted": 6623232, "expected": None, "difference": None},
+    "alu_counter": {"counted": 702464, "expected": 699328, "difference": 0.00448},
+}
 PROFILE = [
     {"operator": "conv2d", "device": "cpu", "seconds": 0.003, "calls": 2},
     {"operator": "dense", "device": "cpu", "seconds": 0.001, "calls": 1},
@@ -68,7 +72,7 @@ def picture(tmp_path: Path) -> Any:
         row("tune", "t", inputs={"method": "autotvm"}, details={"tasks": tasks}),
         measured("plain", 0.040, {}, first_run_seconds=0.5, profile=PROFILE),
         measured("tuned", 0.010, {"tuning": "autotvm"}),
-        measured("hub", 0.030, {"target": "gpu", "tuning": "tophub"}),
+        measured("hub", 0.030, {"target": "gpu", "tuning": "tophub"}, counters=COUNTERS),
     ]
     absent = {"ok": False, "error_kind": "Absent", "error_message": "no onnxruntime here"}
     jobs.append(row("baseline", "b1", host="board", inputs={"runtime": "onnxruntime"}, **absent))
@@ -102,6 +106,9 @@ def test_markdown_has_all_baselines_references_tasks_and_operators(picture: Pict
     assert "- tutorial: page 3" in text
     assert "| net | x | autotvm | conv2d_0 | 5 | 3 | 1 | 12.2 |" in text
     assert f"| net | board | {NONE} | conv2d | 3.00 | 75% | 2 |" in text
+    assert "| net | board | gpu, tophub | alu_counter | 702,464 | 699,328 | +0.45% |" in text
+    assert f"| net | board | gpu, tophub | gemm_counter | 6,623,232 | {NONE} | {NONE} |" in text
+    assert "times of VTA's simulator" in text
     assert "divides TVM's median by torch's" in text
     assert "TVM's code is untuned" not in text
 
@@ -109,7 +116,7 @@ def test_markdown_has_all_baselines_references_tasks_and_operators(picture: Pict
 def test_html_and_data_tell_the_variants_apart(picture: Picture) -> None:
     """A baseline is one line of the CSV, however many variants stand beside it."""
     page = html_page(picture, "the store")
-    for part in ("tuned but for 3 of 12 tasks", "page 3", "conv2d_0", ">absent<", "gpu, tophub"):
+    for part in ("tuned but for 3 of 12 tasks", "page 3", "conv2d_0", ">absent<", "gpu, tophub", "702,464"):
         assert part in page
     lines = list(csv.DictReader(io.StringIO(as_csv(picture))))
     assert [line["runtime"] for line in lines] == ["TVM", "onnxruntime", "torch", "TVM", "TVM"]

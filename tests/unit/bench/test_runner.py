@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tvmops.bench import job_files
 from tvmops.bench.cells import Cell
 from tvmops.bench.jobs import MEASURE, BoardIdentity, Job
 from tvmops.bench.leases import Cancelled, CpuGate
@@ -74,6 +76,15 @@ class Board:
     def run_baseline(self, job: dict[str, Any], files: dict[str, Path], deadline: float) -> dict[str, Any]:
         raise AssertionError
 
+    def run_local(
+        self, job: dict[str, Any], files: dict[str, Path], deadline: float, into: Path
+    ) -> dict[str, Any] | None:
+        self._called("run_local")
+        if job["workload"]["name"] == "bad":
+            return WRONG
+        (into / "outcome.json").write_text("the board's")
+        return None
+
     def reset(self) -> None:
         self._called("reset")
 
@@ -81,11 +92,13 @@ class Board:
         self._called("close")
 
 
-def measure(pool: Any, board: Board, cancelled: threading.Event | None = None) -> tuple[Any, list[dict[str, Any]]]:
+def measure(
+    pool: Any, board: Board, cancelled: threading.Event | None = None, cell: Cell = CELL
+) -> tuple[Any, list[dict[str, Any]]]:
     events: list[dict[str, Any]] = []
     cancelled = cancelled or threading.Event()
     runner = JobRunner(pool, CpuGate(cancelled), Timeouts(measure=7), events.append, cancelled)
-    return runner.measure(JOB, CELL, board), events
+    return runner.measure(JOB, cell, board), events
 
 
 def test_a_good_measurement_knows_its_conditions_and_endpoint() -> None:
@@ -161,3 +174,42 @@ def test_other_failures_are_not_tried_again(result: dict[str, Any]) -> None:
     finished, _ = measure(pool, Board())
     assert not finished.ok
     assert len(pool.documents) == 1
+
+
+class Judge(Pool):
+    """A worker that sees what the board left."""
+
+    def run(self, stack: str, job_dir: Path, deadline: float, on_event: object) -> None:
+        document = json.loads((job_dir / "job.json").read_text())
+        assert (Path(document["local"]) / "outcome.json").read_text() == "the board's"
+        super().run(stack, job_dir, deadline, on_event)
+
+
+def test_what_the_board_measured_by_itself_is_judged_by_a_worker() -> None:
+    """No RPC server is needed; what the board left is gone afterwards."""
+    pool, board = Judge([GOOD]), Board()
+    finished, _ = measure(pool, board, cell=replace(CELL, mode="local"))
+    assert finished.ok
+    assert board.calls == ["facts", "conditions", "run_local", "conditions"]
+    (document,) = pool.documents
+    assert document["mode"] == "local"
+    assert "rpc" not in document
+    assert not Path(document["local"]).exists()
+
+
+def test_what_went_wrong_on_the_board_itself_needs_no_worker() -> None:
+    """Its words are the job's."""
+    cell = replace(CELL, mode="local", workload=Workload("bad", {"name": "bad"}, Position("x", 1)))
+    finished, _ = measure(Pool([]), Board(), cell=cell)
+    assert finished.error == {"kind": "WrongOutput", "message": "differs"}
+    assert job_files.read_result(job_files.job_dir(JOB.key)) == WRONG
+
+
+def test_a_program_that_was_found_again_keeps_the_conditions_it_began_under() -> None:
+    """The board is asked for them once before it, and once after."""
+    board = Board(run_local=[HostUnreachable("b: gone")])
+    finished, _ = measure(Judge([GOOD]), board, cell=replace(CELL, mode="local"))
+    assert finished.ok
+    calls = ["facts", "conditions", "run_local", "reset", "facts", "run_local", "conditions"]
+    assert board.calls == calls
+    assert finished.before == {"loadavg": [0, 0, 0]}

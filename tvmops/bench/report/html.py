@@ -9,6 +9,7 @@ import jinja2
 
 import tvmops
 from tvmops.bench.report import content, words
+from tvmops.bench.report.counters import counters_table
 from tvmops.bench.report.picture import Picture
 from tvmops.bench.report.plots import distributions
 from tvmops.bench.report.rows import Row
@@ -43,6 +44,7 @@ def html_page(picture: Picture, source: str) -> str:
         references_table=content.references_table(picture),
         tuning_table=content.tuning_table(picture),
         operators_table=content.operators_table(picture),
+        counters_table=counters_table(picture),
         compile_table=content.compile_table(picture),
         hosts_table=content.hosts_table(picture),
         conditions_table=content.conditions_table(picture),

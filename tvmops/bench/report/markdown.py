@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from tvmops.bench.jobs import ABSENT
 from tvmops.bench.report import content, words
 from tvmops.bench.report.content import Table
+from tvmops.bench.report.counters import counters_table
 from tvmops.bench.report.picture import Picture
 from tvmops.bench.report.rows import Row, Timing
 
@@ -26,6 +27,7 @@ def markdown(picture: Picture) -> str:
         (OTHERS, content.references_table(picture)),
         ("Tuning", content.tuning_table(picture)),
         ("Operators", content.operators_table(picture)),
+        ("Counted on VTA's simulator, per inference", counters_table(picture)),
         ("Compile time (s) and size", content.compile_table(picture)),
         ("Hosts", content.hosts_table(picture)),
         ("Conditions before → after", content.conditions_table(picture)),

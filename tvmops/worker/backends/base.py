@@ -50,6 +50,10 @@ class Board(abc.ABC):
         """One run, operator by operator: "operator", "device", "seconds" per run and "calls"."""
         raise JobError("BadInput", "this stack cannot profile operators on a board; leave --profile out")
 
+    def details(self) -> Dict[str, Any]:
+        """More keys for the result: what a simulator counted, what an FPGA runs."""
+        return {}
+
     @abc.abstractmethod
     def close(self) -> None:
         """Ends the session, also after an error."""

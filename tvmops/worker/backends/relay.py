@@ -16,6 +16,7 @@ import tvm
 
 from ..failures import JobError, failing_as
 from ..prepared import Prepared
+from ..vta.hardware import is_vta
 from .base import Backend, Built
 from .relay_board import GraphBoard
 from .relay_import import RelayModule, import_model
@@ -69,7 +70,11 @@ class RelayBackend(Backend):
     def build(
         self, module: RelayModule, target: Dict[str, Any], options: Dict[str, Any], tuning: Dict[str, Any]
     ) -> Built:
-        """`options` may have opt_level (3 unless given)."""
+        """`options` may have opt_level (3 unless given), and `vta` for targets of that device."""
+        if is_vta(target):
+            from ..vta import packing
+
+            return Built(*packing.build(module.mod, module.params, target, options, tuning))
         tvm_target = self.target(target)
         level = options.get("opt_level", OPT_LEVEL)
         refused = f"TVM cannot compile the model for {target}"
@@ -94,7 +99,11 @@ class RelayBackend(Backend):
         part.replace(artifact)
 
     def connect(self, rpc: Dict[str, Any], target: Dict[str, Any]) -> GraphBoard:
-        """A session with the graph executor's device."""
+        """A session with the graph executor's device; for VTA its simulator, or the FPGA behind RPC."""
+        if is_vta(target):
+            from ..vta import boards
+
+            return boards.connect(rpc, target)
         return GraphBoard(rpc, target)
 
 
