@@ -97,7 +97,15 @@ def went_on(tuner: Tuner, worker: WorkerProcess, kept: int) -> None:
 
 def applied(tuner: Tuner, worker: WorkerProcess) -> None:
     tuning = {"kind": "log", "method": "meta_schedule", "path": str(tuner.log)}
-    job = make_job(tuner.folder / "compile", cache_dir(), "compile", tuner.workload, target=TARGET, tuning=tuning)
+    job = make_job(
+        tuner.folder / "compile",
+        cache_dir(),
+        "compile",
+        tuner.workload,
+        stack="relax-0.27",
+        target=TARGET,
+        tuning=tuning,
+    )
     compiled = worker.run(job, 240)
     assert compiled["ok"], compiled
     assert compiled["coverage"] == {"tasks": 3, "untuned": 0}, "the database was asked and had everything"
@@ -112,7 +120,15 @@ def applied(tuner: Tuner, worker: WorkerProcess) -> None:
     assert measured["ok"], measured
     (tuner.folder / "empty").mkdir()
     tuning["path"] = str(tuner.folder / "empty")
-    job = make_job(tuner.folder / "untuned", cache_dir(), "compile", tuner.workload, target=TARGET, tuning=tuning)
+    job = make_job(
+        tuner.folder / "untuned",
+        cache_dir(),
+        "compile",
+        tuner.workload,
+        stack="relax-0.27",
+        target=TARGET,
+        tuning=tuning,
+    )
     assert worker.run(job, 240)["coverage"] == {"tasks": 3, "untuned": 3}
 
 

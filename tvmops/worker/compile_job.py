@@ -13,7 +13,7 @@ from .formats import FORMATS
 from .job import Job, file_sha256
 from .models import fetch
 from .tasks import draw, learn, settings_of, task_of
-from .tuning.logs import refuse_foreign
+from .tuning.logs import refuse_foreign, sound
 
 ARTIFACT = "model.so"
 REFERENCE = "reference.npz"
@@ -84,6 +84,7 @@ def _tuning(job: Job, backend: Any) -> Dict[str, Any]:
         # Another model's records, or another target's, may fit some tasks; the coverage tells.
         wanted = {"stack": job.settings.get("stack"), "method": tuning.get("method"), "versions": backend.versions()}
         refuse_foreign(Path(path), wanted, workloads=False)
+        tuning = {**tuning, "path": str(sound(Path(path), str(tuning.get("method")), job.directory))}
     return tuning
 
 

@@ -12,7 +12,7 @@ from .failures import JobError
 from .formats import FORMATS
 from .job import Job
 from .models import fetch
-from .tasks import TASKS
+from .tasks import settings_of, task_of
 from .tuning import logs
 from .tuning.plan import TunePlan, read_plan
 
@@ -66,12 +66,9 @@ def _others(plan: TunePlan, identity: Dict[str, Any]) -> List[Path]:
 
 def _prepare(job: Job, model: Any) -> Any:
     workload = job.workload
-    settings = workload.get("task") or {"kind": "raw"}
-    if settings.get("kind") not in TASKS:
-        raise JobError("BadInput", f"unknown task kind '{settings.get('kind')}'; known: {', '.join(sorted(TASKS))}")
     handler = FORMATS[model.format]
     specs = handler.input_specs(model, workload.get("inputs") or {})
-    inputs, _ = TASKS[settings["kind"]].prepare(settings, specs, model, job.cache_dir)
+    inputs, _ = task_of(workload).prepare(settings_of(workload), specs, model, job.cache_dir)
     return handler.prepare(model, specs, inputs, job.directory)
 
 

@@ -106,6 +106,17 @@ def test_a_file_without_records_is_no_log(tmp_path: Path) -> None:
         logs.read_log(path)
 
 
+def test_what_tvm_reads_has_records_only(tmp_path: Path) -> None:
+    path = tmp_path / "x.autotvm.log"
+    path.write_bytes(autotvm_line().encode() + b"\n")
+    assert logs.sound(path, "autotvm", tmp_path / "job") == path
+    path.write_bytes(b"{]\n" + autotvm_line().encode() + b"\n\xff\n")
+    (tmp_path / "job").mkdir()
+    copy = logs.sound(path, "autotvm", tmp_path / "job")
+    assert copy.read_text() == autotvm_line() + "\n"
+    assert path.read_bytes().startswith(b"{]"), "the log itself stays as it is"
+
+
 # Merging ----------------------------------------------------------------------------------------------------------
 
 RECORDS = st.lists(
