@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from invoke.exceptions import Exit
 
 from tvmops.cli.common import HOST_HELP, INVENTORY_HELP, command, load, select
+from tvmops.cli.extra_vars import EXTRA_VARS_HELP, tell_hosts
 from tvmops.cli.provision import AnsibleFlags, asked_password
 from tvmops.errors import ConfigError, StackError
 
@@ -36,7 +37,7 @@ def _main_steps(text: str) -> None:
 
 @command(
     klass=AnsibleFlags,
-    iterable=["set_"],
+    iterable=["set_", "extra_vars"],
     auto_shortflags=False,
     help={
         "host": HOST_HELP,
@@ -46,6 +47,7 @@ def _main_steps(text: str) -> None:
         "builder": "where it is compiled: cross (this machine), native (the board), host:NAME (default: tvm_builder)",
         "target": "runtime (what boards need) or full (the compiler with LLVM, for compile hosts)",
         "set_": "USE_X=Y: an option of config.cmake; may be repeated; stronger than stack and board",
+        "extra_vars": EXTRA_VARS_HELP,
         "source": "a source of the stack by name, or a folder, archive, git bundle or URL that holds the same",
         "sha256": "the SHA-256 of an archive that the stack does not pin",
         "build-type": ", ".join(BUILD_TYPES),
@@ -70,6 +72,7 @@ def build(
     set_: list[str] | None = None,
     source: str = "",
     sha256: str = "",
+    extra_vars: list[str] | None = None,
     build_type: str = "Release",
     jobs: int = 0,
     store: str = "",
@@ -85,6 +88,7 @@ def build(
 
     asked = asked_for(locals())
     loaded = load(inventory)
+    tell_hosts(loaded.hosts.values(), extra_vars)
     hosts = select(loaded, _pattern(host, group))
     kept = Store(store or None)
     try:

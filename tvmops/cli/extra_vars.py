@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tvmops.errors import ConfigError
@@ -31,14 +30,12 @@ def parse_extra_vars(given: Sequence[str]) -> dict[str, Any]:
     return variables
 
 
-def with_extra_vars(hosts: Sequence[Host], given: Sequence[str]) -> list[Host]:
-    """The hosts with --extra-vars over their own variables. Raises ConfigError."""
-    variables = parse_extra_vars(given)
-    origins = dict.fromkeys(variables, "--extra-vars")
-    return [
-        replace(host, vars={**host.vars, **variables}, origins={**host.origins, **origins}) if variables else host
-        for host in hosts
-    ]
+def tell_hosts(hosts: Iterable[Host], given: Sequence[str] | None) -> None:
+    """Give the hosts the variables of --extra-vars, the strongest. Raises ConfigError."""
+    variables = parse_extra_vars(given or [])
+    for host in hosts:
+        host.vars.update(variables)
+        host.origins.update(dict.fromkeys(variables, "--extra-vars"))
 
 
 def _one(text: str) -> dict[str, Any]:

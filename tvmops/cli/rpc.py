@@ -9,9 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from tvmops.cli.common import HOST_HELP, INVENTORY_HELP, command, load, select
+from tvmops.cli.extra_vars import tell_hosts
 from tvmops.cli.provision import HELP
 from tvmops.cli.rpc_fleet import COMMANDS as FLEET_COMMANDS
-from tvmops.cli.rpc_fleet import GROUP_HELP, chosen, told
+from tvmops.cli.rpc_fleet import GROUP_HELP, chosen
 from tvmops.cli.rpc_view import complain, line, row, tracker_lines
 from tvmops.errors import RpcError, TvmopsError
 
@@ -48,7 +49,7 @@ def status(  # noqa: PLR0917
     from tvmops.rpc import gateway_files as files
 
     hosts = select(load(inventory), chosen(host, group))
-    told(hosts, extra_vars)
+    tell_hosts(hosts, extra_vars)
     gateways = files.gateways()
     found = _looks(hosts, gateways)
     if json_:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from tvmops.cli.common import HOST_HELP, INVENTORY_HELP, command, load, select
-from tvmops.cli.extra_vars import parse_extra_vars
+from tvmops.cli.extra_vars import tell_hosts
 from tvmops.cli.provision import HELP, AnsibleFlags, asked_password, run
 from tvmops.errors import ConfigError, RpcError
 from tvmops.paths import find_project_file
@@ -35,14 +34,6 @@ def chosen(host: str, group: str) -> str:
     if host and group and host != group:
         raise ConfigError("--host and --group mean the same", "give one of them")
     return host or group
-
-
-def told(hosts: Sequence[Host], extra_vars: Sequence[str] | None) -> None:
-    """Give the hosts the variables of --extra-vars, the strongest. Raises ConfigError."""
-    given = parse_extra_vars(extra_vars or [])
-    for host in hosts:
-        host.vars.update(given)
-        host.origins.update(dict.fromkeys(given, "--extra-vars"))
 
 
 @command(
@@ -83,7 +74,7 @@ def up(  # noqa: PLR0917
     password = asked_password() if ask_become_pass else None
     far = _one(loaded, tracker_host) if tracker_host else None
     everyone = [*hosts, *([far] if far else [])]
-    told(everyone, extra_vars)
+    tell_hosts(everyone, extra_vars)
     if password is not None:
         for one in everyone:
             one.vars["ansible_become_password"] = password

@@ -123,7 +123,7 @@ def provision_variables(
                 found = release_on_paper(stacks[name], facts)
             else:
                 host = next(one for one in hosts if one.name == name)
-                found = release_variables(stacks[name], facts, _progress, board_vars=host.vars)
+                found = release_variables(stacks[name], facts, _progress, board_vars={**host.vars, **extra})
                 found = found if whole or own_prefix(host) else lightened(found, facts)
             variables[name] = {**found, "tvmops_release_tophub": list(stacks[name].tophub)}
         except (StackError, ConfigError) as error:

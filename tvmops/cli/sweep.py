@@ -8,7 +8,7 @@ from types import FrameType
 from typing import Any
 
 from tvmops.cli.common import HOST_HELP, INVENTORY_HELP, command, load
-from tvmops.cli.extra_vars import EXTRA_VARS_HELP, with_extra_vars
+from tvmops.cli.extra_vars import EXTRA_VARS_HELP, tell_hosts
 
 
 @command(
@@ -74,7 +74,8 @@ def sweep(
         force=force,
     )
     wanted = narrowed(load_sweep(file), options)
-    hosts = with_extra_vars(load(inventory).select(host or wanted.hosts, limit), extra_vars or [])
+    hosts = load(inventory).select(host or wanted.hosts, limit)
+    tell_hosts(hosts, extra_vars)
     results = Store(store)
     try:
         with make_view(json_, sys.stdout) as view:

@@ -55,3 +55,7 @@ def test_options_that_are_none_fail_their_host_alone(tmp_path: Path, monkeypatch
     found = provision_variables(inventory, list(inventory.hosts.values()), RunOptions())
     assert "tvm_build_options" in found["b1"]["tvmops_release_problem"]
     assert "tvm_build_options" not in found["b2"]["tvmops_release_problem"]
+    told = provision_variables(
+        inventory, list(inventory.hosts.values()), RunOptions(extra_vars={"tvm_build_options": {"USE_X": "ON"}})
+    )
+    assert "tvm_build_options" not in told["b1"]["tvmops_release_problem"], "--extra-vars are the strongest"
