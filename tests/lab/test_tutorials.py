@@ -32,6 +32,7 @@ def commands(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Com
     """A board that carries TVM 0.19 with OpenCL."""
     lab.up([BOARD])
     commands = Commands(lab, tmp_path_factory.mktemp("state"))
+    commands.on("build", "--host", BOARD, "-e", VARIABLES, "--no-ship")
     commands.on("provision", "--host", BOARD, "-e", VARIABLES)
     yield commands
 

@@ -7,12 +7,12 @@ from typing import Any
 
 from tvmops.bench import vta
 from tvmops.bench.sweep_file import Sweep
-from tvmops.bench.tuning_choice import GENERATION
+from tvmops.bench.tuning_choice import GENERATION, TUNERS_OF
 from tvmops.errors import ConfigError
 from tvmops.inventory import FactsCache, Host
 
 # Model sources that only one API generation imports.
-SOURCE_GENERATION = {"gluon": "relay", "testing": "relay", "tflite": "relay"}
+SOURCE_GENERATION = {"gluon": "relay", "testing": "relay"}
 VTA_RELEASES = ("0.18", "0.19")
 
 
@@ -49,6 +49,11 @@ def _tuning(sweep: Sweep, host: Host, stack: Mapping[str, Any]) -> Iterator[Conf
                 f"{sweep.path}: tuning '{choice.name}' is for stacks with {needed}, and {host.name} has stack "
                 f"{stack['name']} ({stack['api']})",
                 f"leave it out: --tuning none,{fitting[-1]}",
+            )
+        elif choice.searches and sweep.tune.tuner not in TUNERS_OF[str(choice.method)]:
+            known = ", ".join(TUNERS_OF[str(choice.method)])
+            yield ConfigError(
+                f"{sweep.path}: tuning '{choice.name}' has no tuner '{sweep.tune.tuner}'", f"it has: {known}"
             )
 
 

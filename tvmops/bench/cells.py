@@ -17,7 +17,7 @@ from tvmops.inventory import Host
 from tvmops.source import did_you_mean
 
 # Model sources that need packages beyond a stack's own: source kind -> the stack's extra.
-SOURCE_EXTRAS = {"torch_package": "torch", "torch": "torch", "gluon": "mxnet", "tflite": "tflite"}
+SOURCE_EXTRAS = {"torch_package": "torch", "torch": "torch", "gluon": "mxnet"}
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ SOURCE_FILES: dict[str, tuple[str, ...]] = {
 }
 TASK_FILES: dict[str, tuple[str, ...]] = {"classification": ("image", "labels"), "detection": ("image", "labels")}
 # Sources that may themselves be a mapping with `path`.
-PLAIN_FILES = ("file", "onnx", "tflite", "torch")
+PLAIN_FILES = ("file", "onnx", "torch")
 
 RELATIVE = "paths are relative to the sweep file"
 

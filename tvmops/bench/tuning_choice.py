@@ -17,6 +17,7 @@ from tvmops.source import Map, Problems, did_you_mean
 METHODS = ("autotvm", "ansor", "meta_schedule")
 CHOICES = ("none", "tophub", *METHODS)
 TUNERS = ("xgb", "ga", "random", "gridsearch")
+TUNERS_OF = {"autotvm": TUNERS, "ansor": ("xgb", "random"), "meta_schedule": ("xgb", "ga", "random")}
 RUNNERS = ("boards", "local")
 # The API generation that a choice belongs to; the others fit both.
 GENERATION = {"tophub": "relay", "autotvm": "relay", "ansor": "relay", "meta_schedule": "relax"}

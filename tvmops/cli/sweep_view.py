@@ -69,6 +69,7 @@ class PlainView(_Base):
         self._number = 0
         self._total = 0
         self._told = 0.0  # when tuning was last worth a line
+        self._ended: set[tuple[Any, ...]] = set()  # tasks whose end was told
 
     def emit(self, event: dict[str, Any]) -> None:
         """Print what is worth a line."""
@@ -87,7 +88,10 @@ class PlainView(_Base):
             self._console.print(Text(prefix) + line)
 
     def _tuning(self, event: dict[str, Any]) -> None:
-        ends = event.get("trial") == event.get("trials")
+        task = (event["key"], event["task"])
+        ends = event.get("trial") == event.get("trials") and task not in self._ended
+        if ends:
+            self._ended.add(task)
         if ends or time.monotonic() - self._told > TUNING_LINE_SECONDS:
             self._told = time.monotonic()
             self._console.print(f"tuning {event['workload']}: {tuning_words(event)}")

@@ -161,6 +161,7 @@ def test_a_log_is_known_by_its_content(tmp_path: Path) -> None:
         ("targets: gpu\n", {"tvm_targets": {"gpu": {"device": "x"}}}, "must be a mapping with 'kind'"),
         ("tuning: meta_schedule\n", {}, "tuning 'meta_schedule' is for stacks with relax"),
         ("tuning: ansor\n", {"tvm_stack": "relax"}, "tuning 'ansor' is for stacks with relay"),
+        ("tuning: ansor\ntune: {tuner: gridsearch}\n", {}, "tuning 'ansor' has no tuner 'gridsearch'"),
         ("modes: sim\n", {"tvm_stack": "relax"}, "stack relax of a has none"),
         ("modes: sim\n", {"tvm_stack": "old"}, "stack old of a has none"),
         ("modes: sim\n", {}, "a: workload 'one' on VTA: .* in the host variable tvm_vta_tree"),

@@ -89,3 +89,15 @@ def test_bars_on_a_terminal_and_every_result_above_them() -> None:
     assert "0:04 left" in shown
     assert "ocr: upload" in shown
     assert "done" in shown
+
+
+def test_tuning_is_a_line_for_each_task_that_ends() -> None:
+    """Once, and one now and then for the trials between."""
+    output = io.StringIO()
+    event = {"event": "tuning", "key": "k", "workload": "net", "task": 1, "tasks": 2, "name": "conv2d", "trials": 2}
+    with PlainView(Console(file=output, highlight=False, soft_wrap=True)) as view:
+        for trial in (1, 2, 2):
+            view.emit({**event, "trial": trial, "best_gflops": 12.34, "failures": {"run": 1}, "trials_per_second": 0.5})
+    lines = output.getvalue().splitlines()
+    assert lines[-1] == "tuning net: task 1/2 conv2d, trial 2/2, 0.50 trials/s, best 12.3 GFLOPS, failed: 1 run"
+    assert sum("trial 2/2" in line for line in lines) == 1

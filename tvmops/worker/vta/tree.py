@@ -82,7 +82,8 @@ def check_log(tuning: Dict[str, Any]) -> None:
         path = Path(str(tuning.get("folder") or "")) / TOPHUB_LOG
         if not path.is_file():
             raise JobError(
-                "BadInput", f"{path}: no such file; bring it with playbooks/tophub.yml, or sweep with tuning: none"
+                "BadInput",
+                f"{path}: no such file; bring it with playbooks/tophub.yml (--tuning none does without, and counts otherwise)",
             )
 
 
