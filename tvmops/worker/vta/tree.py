@@ -83,7 +83,7 @@ def check_log(tuning: Dict[str, Any]) -> None:
         if not path.is_file():
             raise JobError(
                 "BadInput",
-                f"{path}: no such file; bring it with playbooks/tophub.yml (--tuning none does without, and counts otherwise)",
+                f"{path}: no such file; bring it with playbooks/tophub.yml, or count otherwise with --tuning none",
             )
 
 
