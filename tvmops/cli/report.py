@@ -86,7 +86,7 @@ def _show(picture: Any) -> None:
             row.host,
             *((row.variant or words.NONE, row.tuning) if variants else ()),
             words.milliseconds(row.tvm.summary.median) if row.ok else row.missing,
-            *(words.milliseconds(one.summary.median) if one and one.summary else words.NONE for one in others),
+            *(_number(one) for one in others),
             words.times(row.ratio) if row.ratio else words.NONE,
             f"{mark}{row.answer_words}",
         )
@@ -95,6 +95,16 @@ def _show(picture: Any) -> None:
         console.print(f"failed: {what}: {kind}: {message}", style="red", markup=False)
     for line in caveats(picture):
         console.print(f"note: {line}", markup=False)
+
+
+def _number(timing: Any) -> str:
+    """A baseline's median in ms, or why there is none."""
+    from tvmops.bench.jobs import ABSENT
+    from tvmops.bench.report import words
+
+    if timing is None or timing.summary is None:
+        return "absent" if timing is not None and timing.job.error_kind == ABSENT else words.NONE
+    return words.milliseconds(timing.summary.median)
 
 
 COMMANDS = [report, results]
