@@ -23,6 +23,7 @@ POLL_SECONDS = 0.1
 STOP_SECONDS = 5.0
 END_SECONDS = 0.2
 LOG_TAIL_BYTES = 4000
+VMSTAT = Path("/proc/vmstat")
 
 OnEvent = Callable[[dict[str, Any]], None]
 
@@ -53,6 +54,7 @@ class Worker:
         self._log = log
         self._cancelled = cancelled
         self._pending = b""
+        self._killed_for_memory = oom_kills()
         read_end, write_end = os.pipe()
         self._status = read_end
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -126,7 +128,7 @@ class Worker:
             self.kill()
             raise StackError(
                 f"stack {self.stack}: its worker did not start: {ended}",
-                f"make the environment again: tvmops env.ensure --stack {self.stack}",
+                f"make the environment again: tvmops env.create --stack {self.stack}",
             ) from None
         except WorkerTimeout:
             raise StackError(
@@ -166,6 +168,8 @@ class Worker:
         code = self._process.poll()
         if code is None:
             how = "closed its status channel"
+        elif code == -signal.SIGKILL and oom_kills() > self._killed_for_memory:
+            how = "was killed by the kernel, which ran out of memory; free some, add swap, or give fewer tune.builders"
         elif code < 0:
             how = f"was killed by {signal.Signals(-code).name}"
         else:
@@ -244,6 +248,15 @@ class WorkerPool:
             with self._lock:
                 self._broken[stack] = error  # the next job need not wait for the same failure
             raise
+
+
+def oom_kills() -> int:
+    """How many processes this machine's kernel has killed for lack of memory since it started."""
+    with contextlib.suppress(OSError):
+        for line in VMSTAT.read_text(encoding="ascii").splitlines():
+            if line.startswith("oom_kill "):
+                return int(line.split()[1])
+    return 0
 
 
 class _Tail:
