@@ -148,7 +148,7 @@ def test_records_are_applied_and_counted(jobs: Jobs, python: str, tmp_path: Path
     log.write_text("this is no record\n")
     broken = jobs.compile("broken", mlp(), tuning={"kind": "log", "method": "autotvm", "path": str(log)})
     assert broken["error"]["kind"] == "BadInput"
-    assert "no log of AutoTVM" in broken["error"]["message"]
+    assert "no log of autotvm" in broken["error"]["message"]
 
 
 def test_records_of_auto_scheduler(jobs: Jobs, python: str, tmp_path: Path) -> None:

@@ -90,12 +90,17 @@ def parse_lines(method: str, data: bytes, source: Path) -> Log:
 
 
 def sound(path: Path, method: str, folder: Path) -> Path:
-    """The log itself, or a copy in `folder` without the lines that are no records, which TVM's readers refuse."""
+    """The log itself, or a copy in `folder` without the lines that are no records, which TVM's readers refuse.
+
+    Raises JobError (BadInput) when no line is a record.
+    """
     if path.is_dir():
         return path  # MetaSchedule's are opened by databases.py, which leaves such lines out
     found = read_log(path, method)
     if not found.faults:
         return path
+    if not found.records:
+        raise JobError("BadInput", f"{path} is no log of {method}: {found.faults[0]}")
     for fault in found.faults[:FAULTS]:
         print(f"{fault}; the line is left out", flush=True)
     copy = folder / path.name
