@@ -80,7 +80,7 @@ def peer(python: str, folder: Path, settings: dict[str, Any]) -> float:
 
 
 def ours(worker: WorkerProcess, folder: Path, ports: list[int], settings: dict[str, Any]) -> float:
-    """The tune job's trials per second: its phase `tune`, canaries included."""
+    """The tune job's trials per second: from the imported model on, its processes' start and canaries included."""
     boards = [{"name": f"board-{i}", "host": "127.0.0.1", "port": port, "key": ""} for i, port in enumerate(ports)]
     tune = {"method": "autotvm", "tuner": "random", "transfer": False, "number": 1, "repeat": 1, "min_repeat_ms": 0}
     tune |= {name: settings[name] for name in ("trials", "tasks", "builders")}

@@ -251,12 +251,10 @@ def _merged(lines: Sequence[str]) -> list[str]:
 
 
 def _baseline(picture: Picture) -> str:
-    timed = {runtime for row in picture.rows for runtime, timing in row.others.items() if timing.summary}
     named = []
-    for runtime in picture.runtimes:
+    for runtime in picture.timed_runtimes:
         version = picture.versions.get(runtime)
-        if runtime in timed:
-            named.append(f"{runtime} {version}" if version else runtime)
+        named.append(f"{runtime} {version}" if version else runtime)
     return " and ".join(named)
 
 

@@ -29,12 +29,14 @@ def html_page(picture: Picture, source: str) -> str:
         times_interval=words.times_interval,
         share=_share,
     )
+    shown = [name for name in picture.runtimes if name not in picture.absent_runtimes] if _compared(picture) else []
     plots = [(name, distributions(picture, name)) for name in picture.workloads]
     return environment.get_template("page.html.j2").render(
         picture=picture,
         summary=content.summary_sentence(picture),
         cards=_cards(picture),
-        has_baseline=any(row.baseline for row in picture.rows),
+        has_baseline=bool(shown),
+        shown_runtimes=shown,
         first_runtime=picture.first_runtime,
         samples=content.setting(picture, "repeat"),
         plots=[(name, svg) for name, svg in plots if svg],
@@ -54,6 +56,10 @@ def html_page(picture: Picture, source: str) -> str:
         version=tvmops.__version__,
         source=source,
     )
+
+
+def _compared(picture: Picture) -> bool:
+    return any(row.baseline for row in picture.rows)
 
 
 def _cards(picture: Picture) -> list[tuple[str, str]]:

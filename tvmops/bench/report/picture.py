@@ -45,8 +45,20 @@ class Picture:
     @property
     def first_runtime(self) -> str:
         """What the ratios are to: the first of `runtimes` with a number."""
+        return next(iter(self.timed_runtimes), self.runtimes[0])
+
+    @property
+    def timed_runtimes(self) -> list[str]:
+        """Those of `runtimes` that have a number."""
         timed = {runtime for row in self.rows for runtime, timing in row.others.items() if timing.summary}
-        return next((runtime for runtime in self.runtimes if runtime in timed), self.runtimes[0])
+        return [runtime for runtime in self.runtimes if runtime in timed]
+
+    @property
+    def absent_runtimes(self) -> list[str]:
+        """Those of `runtimes` that no host has."""
+        found = {runtime: timing.job for row in self.rows for runtime, timing in row.others.items()}
+        absent = [name for name in found if name not in self.timed_runtimes and found[name].error_kind == ABSENT]
+        return [runtime for runtime in self.runtimes if runtime in absent]
 
     @property
     def has_variants(self) -> bool:
