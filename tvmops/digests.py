@@ -15,11 +15,3 @@ def file_sha256(path: Path) -> str:
         while piece := content.read(PIECE):
             digest.update(piece)
     return digest.hexdigest()
-
-
-def folder_sha256(folder: Path) -> str:
-    """SHA-256 over the names and contents of all files in a folder, as hex. Raises OSError."""
-    digest = hashlib.sha256()
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        digest.update(f"{path.relative_to(folder)}\0{file_sha256(path)}\n".encode())
-    return digest.hexdigest()

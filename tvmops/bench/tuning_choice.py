@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from tvmops.bench import fields
-from tvmops.digests import file_sha256, folder_sha256
 from tvmops.errors import ConfigError
 from tvmops.paths import user_path
 from tvmops.source import Map, Problems, did_you_mean
+from tvmops.worker.failures import JobError
+from tvmops.worker.tuning import logs
 
 METHODS = ("autotvm", "ansor", "meta_schedule")
 CHOICES = ("none", "tophub", *METHODS)
@@ -122,29 +121,10 @@ def choice(word: str, folder: Path) -> TuningChoice:
     path = (folder / user_path(word[len(LOG) :])).absolute()
     if not path.exists():
         raise ConfigError(f"no such tuning log: {path}", "paths are relative to the sweep file")
-    digest = folder_sha256(path) if path.is_dir() else file_sha256(path)
-    return TuningChoice(word, method_of(path), str(path), digest)
-
-
-def method_of(path: Path) -> str:
-    """Which method wrote a log: a folder is MetaSchedule's, lines tell the others. Raises ConfigError."""
-    if path.is_dir():
-        if (path / "database_tuning_record.json").is_file():
-            return "meta_schedule"
-        raise ConfigError(f"{path}: has no database_tuning_record.json: it is no MetaSchedule database")
-    with path.open(encoding="utf-8", errors="replace") as lines:
-        for line in lines:
-            found = _record(line)
-            if "input" in found and "config" in found:
-                return "autotvm"
-            if "i" in found and "r" in found:
-                return "ansor"
-    raise ConfigError(f"{path}: holds no tuning record", "AutoTVM's and auto_scheduler's logs have a record per line")
-
-
-def _record(line: str) -> Mapping[str, Any]:
     try:
-        found = json.loads(line)
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}
+        method = logs.method_of(path)
+    except JobError as error:
+        raise ConfigError(error.message) from error
+    if method is None:
+        raise ConfigError(f"{path}: holds no tuning record", "it is no log of AutoTVM, auto_scheduler or MetaSchedule")
+    return TuningChoice(word, method, str(path), logs.log_sha256(path))

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from invoke.exceptions import Exit
 
-from tvmops.cli.common import HOST_HELP, INVENTORY_HELP, command, load, select
-from tvmops.cli.extra_vars import EXTRA_VARS_HELP, tell_hosts
-from tvmops.cli.provision import AnsibleFlags, asked_password
+from tvmops.cli.common import HOST_HELP, INVENTORY_HELP, chosen, command, load, select
+from tvmops.cli.extra_vars import tell_hosts
+from tvmops.cli.provision import HELP, AnsibleFlags, asked_password
 from tvmops.errors import ConfigError, StackError
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def _main_steps(text: str) -> None:
         "builder": "where it is compiled: cross (this machine), native (the board), host:NAME (default: tvm_builder)",
         "target": "runtime (what boards need) or full (the compiler with LLVM, for compile hosts)",
         "set_": "USE_X=Y: an option of config.cmake; may be repeated; stronger than stack and board",
-        "extra_vars": EXTRA_VARS_HELP,
+        "extra-vars": HELP["extra-vars"],
         "source": "a source of the stack by name, or a folder, archive, git bundle or URL that holds the same",
         "sha256": "the SHA-256 of an archive that the stack does not pin",
         "build-type": ", ".join(BUILD_TYPES),
@@ -89,7 +89,7 @@ def build(
     asked = asked_for(locals())
     loaded = load(inventory)
     tell_hosts(loaded.hosts.values(), extra_vars)
-    hosts = select(loaded, _pattern(host, group))
+    hosts = select(loaded, chosen(host, group))
     kept = Store(store or None)
     try:
         made = Planner(loaded, asked, kept, _main_steps).plan(hosts)
@@ -127,12 +127,6 @@ def asked_for(given: dict[str, Any]) -> Asked:
         build_type=given["build_type"],
         jobs=given["jobs"] or None,
     )
-
-
-def _pattern(host: str, group: str) -> str:
-    if host and group and host != group:
-        raise ConfigError("--host and --group mean the same", "give one of them, for example 'boards:&jetson'")
-    return host or group
 
 
 def _build(made: BuildPlan, inventory: Any, store: Any, password: str | None, *, json_: bool, quiet: bool) -> Outcome:

@@ -76,6 +76,13 @@ def load(inventory: str | None = None, playbook_dir: Path | None = None) -> Inve
     return load_inventory([inventory_source(inventory)], playbook_dir=playbook_dir)
 
 
+def chosen(host: str, group: str) -> str:
+    """The pattern of --host or --group, which mean the same; "" for neither. Raises ConfigError."""
+    if host and group and host != group:
+        raise ConfigError("--host and --group mean the same", "give one of them, for example 'boards:&jetson'")
+    return host or group
+
+
 def select(inventory: Inventory, pattern: str | None, limit: str | None = None) -> list[Host]:
     """The hosts of `--host PATTERN`. Raises ConfigError naming what matched nothing."""
     if not pattern:

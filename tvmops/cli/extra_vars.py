@@ -11,7 +11,6 @@ from tvmops.source import load_yaml, parse_yaml
 if TYPE_CHECKING:
     from tvmops.inventory import Host
 
-EXTRA_VARS_HELP = "variables over all others: NAME=VALUE, JSON, or @FILE; may be repeated"
 SECRETS = ("ansible_become_pass", "ansible_become_password", "ansible_password", "ansible_ssh_pass")
 
 

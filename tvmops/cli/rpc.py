@@ -8,11 +8,11 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from tvmops.cli.common import HOST_HELP, INVENTORY_HELP, command, load, select
+from tvmops.cli.common import HOST_HELP, INVENTORY_HELP, chosen, command, load, select
 from tvmops.cli.extra_vars import tell_hosts
 from tvmops.cli.provision import HELP
 from tvmops.cli.rpc_fleet import COMMANDS as FLEET_COMMANDS
-from tvmops.cli.rpc_fleet import GROUP_HELP, chosen
+from tvmops.cli.rpc_fleet import GROUP_HELP
 from tvmops.cli.rpc_view import complain, line, row, tracker_lines
 from tvmops.errors import RpcError, TvmopsError
 

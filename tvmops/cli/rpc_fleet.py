@@ -7,7 +7,7 @@ import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from tvmops.cli.common import HOST_HELP, INVENTORY_HELP, command, load, select
+from tvmops.cli.common import HOST_HELP, INVENTORY_HELP, chosen, command, load, select
 from tvmops.cli.extra_vars import tell_hosts
 from tvmops.cli.provision import HELP, AnsibleFlags, asked_password, run
 from tvmops.errors import ConfigError, RpcError
@@ -27,13 +27,6 @@ RUN_DEFAULTS: dict[str, Any] = {
     "list_tasks": False, "list_tags": False, "syntax_check": False, "explain": False, "start_at_task": "",
     "force_handlers": False, "timeout": "", "wait": "", "steal": False, "json_": False, "quiet": True, "warm": False,
 }  # fmt: skip
-
-
-def chosen(host: str, group: str) -> str:
-    """The pattern of --host or --group. Raises ConfigError."""
-    if host and group and host != group:
-        raise ConfigError("--host and --group mean the same", "give one of them")
-    return host or group
 
 
 @command(

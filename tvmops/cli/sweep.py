@@ -8,7 +8,8 @@ from types import FrameType
 from typing import Any
 
 from tvmops.cli.common import HOST_HELP, INVENTORY_HELP, command, load
-from tvmops.cli.extra_vars import EXTRA_VARS_HELP, tell_hosts
+from tvmops.cli.extra_vars import tell_hosts
+from tvmops.cli.provision import HELP
 
 
 @command(
@@ -26,7 +27,7 @@ from tvmops.cli.extra_vars import EXTRA_VARS_HELP, tell_hosts
         "trials": "trials per task while tuning, instead of the sweep file's number",
         "tasks": "how many tasks are tuned, the heaviest first, instead of the sweep file's number",
         "profile": "also time every operator of a model",
-        "extra_vars": EXTRA_VARS_HELP,
+        "extra-vars": HELP["extra-vars"],
         "json_": "events as JSON, one per line",
         "repeat": "samples per measurement, instead of the sweep file's number",
         "force": "run again what is stored, compiles included",

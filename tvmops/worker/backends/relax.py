@@ -15,6 +15,7 @@ from ..failures import JobError, failing_as, first_words
 from ..prepared import Prepared
 from .api_names import find
 from .base import Backend, Built
+from .linking import export_library
 from .rpc_board import RpcBoard
 from .targets import target_settings
 
@@ -100,12 +101,8 @@ class RelaxBackend(Backend):
             return meta_schedule.extract(meta_schedule.prepared(module, tvm_target), tvm_target)
 
     def export(self, built: Built, artifact: Path, cross_compiler: Optional[str]) -> None:
-        """A shared library. It is linked under another name first: `artifact` is whole or absent."""
-        part = artifact.with_name("part-" + artifact.name)
-        options = {"fcompile": api("cross_compiler")(cross_compiler)} if cross_compiler else {}
-        with failing_as("Compile", f"the library cannot be linked with {cross_compiler or 'the C++ compiler'}"):
-            built.library.export_library(str(part), **options)
-        part.replace(artifact)
+        """A shared library."""
+        export_library(built.library, artifact, cross_compiler, api("cross_compiler"))
 
     def connect(self, rpc: Dict[str, Any], target: Dict[str, Any]) -> "VmBoard":
         """A session with the Relax virtual machine's device."""

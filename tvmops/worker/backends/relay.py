@@ -18,6 +18,7 @@ from ..failures import JobError, failing_as
 from ..prepared import Prepared
 from ..vta.hardware import is_vta
 from .base import Backend, Built
+from .linking import export_library
 from .relay_board import GraphBoard
 from .relay_import import RelayModule, import_model
 from .relay_names import api
@@ -91,12 +92,8 @@ class RelayBackend(Backend):
             return tvm.target.Target(tvm.target.Target(device), host=tvm.target.Target(host))
 
     def export(self, built: Built, artifact: Path, cross_compiler: Optional[str]) -> None:
-        """A shared library. It is linked under another name first: `artifact` is whole or absent."""
-        part = artifact.with_name("part-" + artifact.name)
-        options = {"fcompile": api("cross_compiler")(cross_compiler)} if cross_compiler else {}
-        with failing_as("Compile", f"the library cannot be linked with {cross_compiler or 'the C++ compiler'}"):
-            built.library.export_library(str(part), **options)
-        part.replace(artifact)
+        """A shared library."""
+        export_library(built.library, artifact, cross_compiler, api("cross_compiler"))
 
     def connect(self, rpc: Dict[str, Any], target: Dict[str, Any]) -> GraphBoard:
         """A session with the graph executor's device; for VTA its simulator, or the FPGA behind RPC."""
