@@ -74,7 +74,10 @@ class _TvmopsProgram(Program):
     def parse_core(self, argv: list[str] | None) -> None:
         """As Invoke's, which also stops Python from caching byte code: without it the next start is as slow as this."""
         before = sys.dont_write_bytecode
-        super().parse_core(argv)
+        words = list(sys.argv if argv is None else argv)
+        if words[2:] == ["--help"]:  # Invoke takes it for the value of a command's positional argument
+            words = [words[0], "--help", words[1]]
+        super().parse_core(words)
         sys.dont_write_bytecode = before
 
     def parse_tasks(self) -> None:

@@ -48,3 +48,12 @@ def test_the_command_line_starts() -> None:
     command = [sys.executable, "-m", "tvmops", "--version"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.split()[0] == "tvmops"
+
+
+def test_help_after_a_command_that_takes_a_file() -> None:
+    """is its help, and not a file of that name."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tvmops", "sweep", "--help"], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "--tuning=STRING" in done.stdout
