@@ -120,7 +120,9 @@ def choice(word: str, folder: Path) -> TuningChoice:
         return TuningChoice(word, word if word in METHODS else None)
     path = (folder / user_path(word[len(LOG) :])).absolute()
     if not path.exists():
-        raise ConfigError(f"no such tuning log: {path}", "paths are relative to the sweep file")
+        raise ConfigError(
+            f"no such tuning log: {path}", "paths are relative to the sweep file, on the command line to this folder"
+        )
     try:
         method = logs.method_of(path)
     except JobError as error:

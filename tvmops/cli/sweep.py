@@ -11,6 +11,8 @@ from tvmops.cli.common import HOST_HELP, INVENTORY_HELP, command, load
 from tvmops.cli.extra_vars import tell_hosts
 from tvmops.cli.provision import HELP
 
+NOT_GIVEN = -1  # Invoke needs a number to know that an option is one
+
 
 @command(
     positional=["file"],
@@ -45,12 +47,12 @@ def sweep(
     target: str | None = None,
     mode: str | None = None,
     tuning: str | None = None,
-    trials: int = 0,
-    tasks: int = 0,
+    trials: int = NOT_GIVEN,
+    tasks: int = NOT_GIVEN,
     profile: bool = False,
     extra_vars: list[str] | None = None,
     json_: bool = False,
-    repeat: int = 0,
+    repeat: int = NOT_GIVEN,
     force: bool = False,
     store: str | None = None,
 ) -> None:
@@ -68,9 +70,9 @@ def sweep(
         targets=target,
         modes=mode,
         tuning=tuning,
-        trials=trials or None,
-        tasks=tasks or None,
-        repeat=repeat or None,
+        trials=_given(trials),
+        tasks=_given(tasks),
+        repeat=_given(repeat),
         profile=profile,
         force=force,
     )
@@ -86,6 +88,10 @@ def sweep(
     finally:
         results.close()
     result.raise_if_bad()
+
+
+def _given(number: int) -> int | None:
+    return None if number == NOT_GIVEN else number
 
 
 def _as_interrupt(_signal: int, _frame: FrameType | None) -> None:

@@ -57,3 +57,17 @@ def test_help_after_a_command_that_takes_a_file() -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "--tuning=STRING" in done.stdout
+
+
+def test_a_budget_of_nothing_is_refused() -> None:
+    """and not taken for an option that was not given."""
+    for option in ("--trials", "--tasks", "--repeat"):
+        done = subprocess.run(
+            [sys.executable, "-m", "tvmops", "sweep", "smoke", option, "0"],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 5
+        assert f"{option} 0: at least one is needed" in done.stderr
